@@ -1,0 +1,1 @@
+"""One account: configuration to registration, listener and page; supervises its parts."""

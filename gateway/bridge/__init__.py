@@ -1,0 +1,1 @@
+"""One call: a page leg and a SIP leg, their states, their end."""

@@ -1,0 +1,1 @@
+"""Chrome over CDP: connection, target discovery, injection, the node helper's client."""

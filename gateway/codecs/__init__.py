@@ -1,0 +1,1 @@
+"""Audio arithmetic: G.711 tables, tones, levels."""

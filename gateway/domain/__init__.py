@@ -1,0 +1,1 @@
+"""Ids, states, terminations, phone numbers, errors. Pure: imports nothing of the gateway."""

@@ -1,0 +1,1 @@
+"""The media plane: RTP ports, the packet router, statistics."""

@@ -1,0 +1,1 @@
+"""Page drivers: the calls of a web client as commands and events."""

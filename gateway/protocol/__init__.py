@@ -1,0 +1,1 @@
+"""Sans-IO cores: bytes and the time come in, bytes and events go out; no sockets, no clocks."""

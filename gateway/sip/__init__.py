@@ -1,0 +1,1 @@
+"""The SIP user agent: sockets and timers around gateway.protocol.sip."""

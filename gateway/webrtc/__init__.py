@@ -1,0 +1,1 @@
+"""The WebRTC leg to the page. The one place that knows aiortc."""
