@@ -1,0 +1,32 @@
+# Every target installs what it needs first, works a second time, and after an interrupted first time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo sandbox serve test check clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+install: ## install Debian, Python and npm packages, build the page bundle and the WASM
+	@.ci/install
+
+demo: install ## bridge one call each way and measure it; ARGS="--no-helper" etc. go to the demo
+	@.venv/bin/python -m tests.demo $(ARGS)
+
+sandbox: install ## everything on loopback until Ctrl-C, configured by nobody yet
+	@.venv/bin/python -m tests.demo.sandbox $(ARGS)
+
+serve: ## the real service: gateway and wasm server
+	@.ci/install runtime
+	@.ci/serve $(ARGS)
+
+test: install ## every test; ARGS go to pytest
+	@.ci/test $(ARGS)
+
+check: install ## ruff, mypy, import-linter, tsc, eslint
+	@.ci/check
+
+clean: ## remove what was built and installed in this folder
+	@rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	    wasm_server/page/node_modules wasm_server/page/dist node_helper/node_modules node_helper/dist
+	@find gateway wasm_server tests -name __pycache__ -type d -prune -exec rm -rf {} +
