@@ -1,0 +1,205 @@
+"""One bridged call: two legs, a state, an end.
+
+A flow (`gateway.bridge.flows`) says what happens; this class runs it, keeps the state,
+and ends whatever the flow left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from gateway.bridge.call_media import CallMedia
+from gateway.bridge.sip_leg import SipLeg
+from gateway.domain import termination as t
+from gateway.domain.errors import PonteError
+from gateway.domain.ids import AccountId, CallId
+from gateway.domain.states import CallEvent, CallState, Direction, Terminated, Terminating, next_call_state
+from gateway.domain.termination import Result, Termination
+from gateway.media.plane import MediaStats
+from gateway.page.driver import CallRefused, PageCall
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How long a call waits for its peers.
+
+    Attributes:
+        ring_timeout_s: from the INVITE or the dialling to the answer.
+        accept_timeout_s: from the phone's answer until the page says that the call is active.
+        close_timeout_s: for each leg to be told of the end.
+    """
+
+    ring_timeout_s: float = 90.0
+    accept_timeout_s: float = 15.0
+    close_timeout_s: float = 5.0
+
+
+@dataclass(slots=True)
+class CallTimes:
+    """When things happened, in UTC; None where they did not."""
+
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ringing: datetime | None = None
+    answered: datetime | None = None
+    ended: datetime | None = None
+
+
+class Call:
+    """One bridged call.
+
+    Args:
+        call_id: its id.
+        account_id: whose call.
+        direction: who placed it.
+        media: its audio.
+        limits: its time-outs.
+        on_change: called after each change of state.
+    """
+
+    def __init__(
+        self,
+        call_id: CallId,
+        account_id: AccountId,
+        direction: Direction,
+        media: CallMedia,
+        limits: CallLimits,
+        on_change: Callable[[Call], None],
+    ) -> None:
+        self.call_id = call_id
+        self.account_id = account_id
+        self.direction = direction
+        self.media = media
+        self.limits = limits
+        self.state = CallState.CREATED
+        self.times = CallTimes()
+        self.termination: Termination | None = None
+        self.stats: MediaStats | None = None
+        self.peer_phone: str | None = None
+        self.sip: SipLeg | None = None
+        self.page: PageCall | None = None
+        self.page_answered = False
+        self.page_ended = False
+        self._on_change = on_change
+        self._log = structlog.get_logger("ponte.call")
+
+    def enter(self, event: CallEvent) -> None:
+        """Move to the next state.
+
+        Raises:
+            IllegalTransition: the state does not allow *event*.
+        """
+        old, self.state = self.state, next_call_state(self.state, event)
+        if self.state is old:
+            return
+        now = datetime.now(UTC)
+        match self.state:
+            case CallState.RINGING:
+                self.times.ringing = now
+            case CallState.ACTIVE:
+                self.times.answered = now
+            case CallState.ENDED:
+                self.times.ended = now
+            case _:
+                pass
+        self._log.info("call_state", old=old.value, new=self.state.value)
+        self._on_change(self)
+
+    async def run(self, flow: Callable[[Call], Awaitable[Termination]]) -> Termination:
+        """Run *flow* to its end, then end both legs and free everything; never raises but on cancellation."""
+        with structlog.contextvars.bound_contextvars(call_id=self.call_id, direction=self.direction.value):
+            try:
+                termination = await flow(self)
+            except asyncio.CancelledError:
+                await self._end(t.SHUTDOWN)
+                raise
+            except Exception as error:
+                termination = self._explain(error)
+            await self._end(termination)
+            return termination
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the status endpoint shows of the call."""
+        return {
+            "call_id": self.call_id,
+            "direction": self.direction.value,
+            "state": self.state.value,
+            "peer": self.peer_phone,
+            "created_at": self.times.created.isoformat(),
+            "ringing_at": _iso(self.times.ringing),
+            "answered_at": _iso(self.times.answered),
+        }
+
+    def _explain(self, error: Exception) -> Termination:
+        match error:
+            case CallRefused(termination=termination):
+                return termination
+            case PonteError(code="no_common_codec"):
+                return t.BAD_MEDIA
+            case PonteError(retryable=True):
+                self._log.warning("call_failed", error=str(error), code=error.code)
+                return Termination(Result.LOCAL_ERROR, error.code, 503, 41, str(error), retry_after_s=10)
+            case PonteError():
+                self._log.warning("call_failed", error=str(error), code=error.code)
+                return Termination(Result.LOCAL_ERROR, error.code, error.sip_status, 41, str(error))
+            case _:
+                self._log.exception("call_crashed")
+                return t.INTERNAL
+
+    async def _end(self, termination: Termination) -> None:
+        self.termination = termination
+        self.enter(Terminating())
+        try:
+            # Both legs at once: neither side waits for the other's time-out.
+            await asyncio.gather(
+                self._bounded("sip", self.sip.close(termination) if self.sip else None),
+                self._bounded("page", self._close_page()),
+            )
+            self.stats = await self.media.close()
+        finally:
+            self.enter(Terminated())
+            self._log_canonical(termination)
+
+    async def _close_page(self) -> None:
+        try:
+            if self.page is not None and not self.page_ended:
+                self.page_ended = True
+                if self.page.outgoing or self.page_answered:
+                    await self.page.hangup()
+                else:
+                    await self.page.reject()
+        finally:
+            await self.media.stop_page()
+
+    async def _bounded(self, leg: str, closing: Awaitable[None] | None) -> None:
+        if closing is None:
+            return
+        try:
+            async with asyncio.timeout(self.limits.close_timeout_s):
+                await closing
+        except TimeoutError:
+            self._log.warning("leg_close_timeout", leg=leg)
+        except PonteError as error:
+            self._log.info("leg_close_failed", leg=leg, error=str(error))
+
+    def _log_canonical(self, termination: Termination) -> None:
+        answered, ended = self.times.answered, self.times.ended
+        self._log.info(
+            "call_ended",
+            account=self.account_id,
+            result=termination.result.value,
+            reason=termination.reason,
+            sip_status=termination.sip_status,
+            duration_s=round((ended - answered).total_seconds(), 3) if answered and ended else 0,
+            media=self.stats.describe() if self.stats else None,
+            **{"pii.peer": self.peer_phone},
+        )
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant else None

@@ -1,0 +1,85 @@
+"""The audio of one call: the SIP side's SDP, the router, and the page's microphone and speaker."""
+
+from __future__ import annotations
+
+from gateway.domain.errors import LocalProtocolError
+from gateway.domain.ids import CallId
+from gateway.media.plane import MediaPlane, MediaStats, Negotiated
+from gateway.media.port import RtpPort
+from gateway.page.driver import PageDriver
+
+
+class CallMedia:
+    """Ties a call's RTP session to the page.
+
+    Args:
+        call_id: the call.
+        plane: the media plane.
+        driver: the page.
+        port: the page's media leg.
+    """
+
+    def __init__(self, call_id: CallId, plane: MediaPlane, driver: PageDriver, port: RtpPort) -> None:
+        self._call_id = call_id
+        self._plane = plane
+        self._driver = driver
+        self._port = port
+        self._open = False
+        self._page_started = False
+        self.negotiated: Negotiated | None = None
+
+    async def offer(self, local_address: str) -> str:
+        """Return our offer to the SIP side."""
+        self._open = True
+        return await self._plane.create_offer(self._call_id, local_address=local_address)
+
+    async def accept(self, answer_sdp: str) -> None:
+        """Take the SIP side's answer.
+
+        Raises:
+            NoCommonCodec: it holds nothing that we offered.
+        """
+        self.negotiated = await self._plane.accept_answer(self._call_id, answer_sdp)
+
+    async def answer(self, offer_sdp: str, local_address: str) -> str:
+        """Return our answer to the SIP side's offer, the first one or a later one.
+
+        Raises:
+            NoCommonCodec: it holds nothing that we know.
+        """
+        self._open = True
+        sdp, self.negotiated = await self._plane.answer_offer(self._call_id, offer_sdp, local_address=local_address)
+        return sdp
+
+    async def reoffer(self, local_address: str) -> str:
+        """Return an offer for a re-INVITE that has none."""
+        return await self._plane.reoffer(self._call_id, local_address=local_address)
+
+    async def start_page(self) -> None:
+        """Attach the page's microphone and speaker, in the codec of the SIP side."""
+        if self.negotiated is None:
+            raise LocalProtocolError("the page's audio was started before the SIP side's codec was known")
+        self._page_started = True
+        await self._driver.start_media(self.negotiated.codec)
+
+    async def follow_codec(self) -> None:
+        """Have the page send what the SIP side negotiated last."""
+        if self.negotiated is not None and self._page_started:
+            await self._driver.set_codec(self.negotiated.codec)
+
+    def connect(self) -> None:
+        """Let packets flow."""
+        self._plane.connect(self._call_id, self._port)
+
+    async def stop_page(self) -> None:
+        """Detach the page's microphone and speaker."""
+        if self._page_started:
+            self._page_started = False
+            await self._driver.stop_media()
+
+    async def close(self) -> MediaStats | None:
+        """Free the ports; give the call's figures, where there are any."""
+        if not self._open:
+            return None
+        self._open = False
+        return await self._plane.delete(self._call_id)

@@ -1,0 +1,53 @@
+"""The events of both legs of a call, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from gateway.domain.page_call import PageCallEvent
+from gateway.page.driver import PageCall
+from gateway.sip.call import SipCall
+from gateway.sip.events import SipEvent
+
+LegEvent = SipEvent | PageCallEvent
+
+_QUEUE_LENGTH: Final = 4  # the legs' own queues hold what waits; this one only joins them
+
+
+class LegEvents:
+    """Joins the events of the legs that were added, in the order in which they came.
+
+    Use it through `leg_events`, which owns the tasks.
+    """
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._queue: asyncio.Queue[LegEvent] = asyncio.Queue(_QUEUE_LENGTH)
+        self.pumps: list[asyncio.Task[None]] = []
+
+    def add(self, leg: SipCall | PageCall) -> None:
+        """Take the events of *leg* as well."""
+        self.pumps.append(self._group.create_task(self._pump(leg.next_event)))
+
+    async def next(self) -> LegEvent:
+        """Wait for the next event of any leg."""
+        return await self._queue.get()
+
+    async def _pump(self, next_event: Callable[[], Awaitable[LegEvent]]) -> None:
+        while True:
+            await self._queue.put(await next_event())
+
+
+@asynccontextmanager
+async def leg_events() -> AsyncIterator[LegEvents]:
+    """Give a `LegEvents` whose tasks end with the block."""
+    async with asyncio.TaskGroup() as group:
+        events = LegEvents(group)
+        try:
+            yield events
+        finally:
+            for pump in events.pumps:
+                pump.cancel()

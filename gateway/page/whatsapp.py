@@ -1,0 +1,206 @@
+"""The WhatsApp Web driver: the bundle's events and commands as page states and calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import structlog
+
+from gateway.browser.errors import PageCommandError
+from gateway.browser.target import PageTarget
+from gateway.domain import termination as t
+from gateway.domain.errors import RemoteProtocolError
+from gateway.domain.ids import PageCallId
+from gateway.domain.page_call import PageCallEvent, PageCallProgress
+from gateway.domain.states import PageState
+from gateway.domain.termination import Termination
+from gateway.page import wire
+from gateway.page.driver import CallRefused, PageListener, Peer
+
+_EVENTS_PER_CALL: Final = 16  # a call gives at most ringing, active and ended; the rest is margin
+
+_DIAL_TIMEOUT_S: Final = 20  # WhatsApp looks the number up on its servers first
+
+_DIAL_REFUSALS: Final = {
+    "not_on_whatsapp": t.NOT_ON_WHATSAPP,
+    "busy_line": t.LINE_BUSY,
+    "calling_disabled": t.PAGE_UNAVAILABLE,
+}
+
+
+class WhatsAppCall:
+    """One call of the page; see `gateway.page.driver.PageCall`."""
+
+    def __init__(self, target: PageTarget, page_call_id: PageCallId, peer: Peer, *, outgoing: bool) -> None:
+        self.page_call_id = page_call_id
+        self.peer = peer
+        self.outgoing = outgoing
+        self._target = target
+        self._progress = PageCallProgress(outgoing=outgoing)
+        self._events: asyncio.Queue[PageCallEvent] = asyncio.Queue(_EVENTS_PER_CALL)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the page said that the call is over."""
+        return self._progress.ended
+
+    async def next_event(self) -> PageCallEvent:
+        """Wait for the next event; `PageEnded` is the last one."""
+        return await self._events.get()
+
+    async def accept(self) -> None:
+        """Answer, with audio only."""
+        await self._target.call("accept", self.page_call_id)
+
+    async def reject(self) -> None:
+        """Decline."""
+        await self._end("reject")
+
+    async def hangup(self) -> None:
+        """End the call; harmless when it is over."""
+        await self._end("end")
+
+    def on_state(self, state: int, end_reason: int | None) -> None:
+        """Take what the page says of the call's state."""
+        self._emit(self._progress.on_state(state, end_reason))
+
+    def on_gone(self, end_reason: int | None, *, elsewhere: bool) -> None:
+        """Take the end of the call."""
+        self._emit(self._progress.on_gone(end_reason, elsewhere=elsewhere))
+
+    def on_lost(self, termination: Termination) -> None:
+        """Take the loss of the page."""
+        self._emit(self._progress.on_lost(termination))
+
+    async def _end(self, command: str) -> None:
+        if not self._progress.ended:
+            await self._target.call(command, self.page_call_id)
+
+    def _emit(self, event: PageCallEvent | None) -> None:
+        if event is not None:
+            self._events.put_nowait(event)
+
+
+class WhatsAppDriver:
+    """Drives WhatsApp Web through the bundle in the page; see `gateway.page.driver.PageDriver`.
+
+    Args:
+        target: the attached and injected page.
+        listener: who is told of states, incoming calls and the media leg.
+    """
+
+    def __init__(self, target: PageTarget, listener: PageListener) -> None:
+        self.state = PageState.INJECTING
+        self.detail = "waiting for WhatsApp Web to start"
+        self.own_number: str | None = None
+        self._target = target
+        self._listener = listener
+        self._calls: dict[PageCallId, WhatsAppCall] = {}
+        self._dialing = 0
+        self._log = structlog.get_logger("ponte.page")
+
+    @property
+    def busy(self) -> bool:
+        """Whether the page is in a call, whoever placed it: WhatsApp has one per session."""
+        return any(not call.ended for call in self._calls.values())
+
+    def on_event(self, data: dict[str, Any]) -> None:
+        """Take one event of the bundle; a bad one is logged and dropped."""
+        try:
+            event = wire.parse_event(data)
+        except RemoteProtocolError as error:
+            self._log.warning("page_event_dropped", error=str(error))
+            return
+        match event:
+            case wire.PageStateEvent(state=state, detail=detail):
+                self._set_state(state, detail)
+            case wire.CallIncomingEvent():
+                self._incoming(event)
+            case wire.CallStateEvent(id=id_, state=number, end_reason=end_reason, outgoing=outgoing):
+                call = self._outgoing(PageCallId(id_)) if outgoing else self._calls.get(PageCallId(id_))
+                if call is not None:
+                    call.on_state(number, end_reason)
+            case wire.CallGoneEvent(id=id_, end_reason=end_reason, elsewhere=elsewhere):
+                if gone := self._calls.get(PageCallId(id_)):
+                    gone.on_gone(end_reason, elsewhere=elsewhere)
+                    if not self._dialing:
+                        del self._calls[gone.page_call_id]
+            case wire.MediaStateEvent(state=media_state):
+                self._listener.on_media(media_state)
+            case wire.LogEvent(level=level, message=message):
+                self._log.info("page_log", page_level=level, message=message)
+
+    def on_lost(self, why: str, state: PageState = PageState.LOST) -> None:
+        """Take the loss of the page or of its document: its calls are over."""
+        for call in list(self._calls.values()):
+            call.on_lost(t.PAGE_LOST)
+        self._calls.clear()
+        self._set_state(state, why)
+
+    async def refresh(self) -> None:
+        """Ask the page for its state.
+
+        Raises:
+            PonteError: the page does not answer.
+        """
+        probe = wire.parse_probe(await self._target.call("probe"))
+        self.own_number = probe.ownNumber or self.own_number
+        self._set_state(probe.state, probe.detail or ", ".join(probe.missing))
+
+    async def dial(self, number: str) -> WhatsAppCall:
+        """Place a call; see `gateway.page.driver.PageDriver.dial`."""
+        self._dialing += 1
+        try:
+            placed = wire.parse_placed(await self._target.call("dial", number, timeout_s=_DIAL_TIMEOUT_S))
+        except PageCommandError as error:
+            raise CallRefused(_DIAL_REFUSALS.get(error.page_code, t.UNREACHABLE)) from error
+        finally:
+            self._dialing -= 1
+        call = self._outgoing(PageCallId(placed.id))
+        call.peer = Peer(number, call.peer.name)
+        if call.ended:
+            del self._calls[call.page_call_id]
+        return call
+
+    async def connect_media(self, offer_sdp: str) -> str:
+        """Exchange one complete offer for one complete answer."""
+        return await self._target.connect_media(offer_sdp)
+
+    async def start_media(self, codec: str) -> None:
+        """Attach microphone and speaker; the page sends *codec*."""
+        await self._target.call("startMedia", {"codec": codec})
+
+    async def set_codec(self, codec: str) -> None:
+        """Change what the page sends."""
+        await self._target.call("setCodec", codec)
+
+    async def stop_media(self) -> None:
+        """Detach microphone and speaker."""
+        await self._target.call("stopMedia")
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the page's levels and the state of its media leg."""
+        stats = await self._target.call("stats")
+        return stats if isinstance(stats, dict) else {}
+
+    def _incoming(self, event: wire.CallIncomingEvent) -> None:
+        id_ = PageCallId(event.id)
+        if id_ in self._calls:
+            return
+        call = WhatsAppCall(self._target, id_, Peer(event.phone, event.name), outgoing=False)
+        self._calls[id_] = call
+        self._listener.on_incoming(call)
+
+    def _outgoing(self, id_: PageCallId) -> WhatsAppCall:
+        """Return that call, a new one if its first event overtook the answer to ``dial``."""
+        if id_ not in self._calls:
+            self._calls[id_] = WhatsAppCall(self._target, id_, Peer(None, None), outgoing=True)
+        return self._calls[id_]
+
+    def _set_state(self, state: PageState, detail: str) -> None:
+        if (state, detail) == (self.state, self.detail):
+            return
+        self._log.info("page_state", old=self.state.value, new=state.value, detail=detail)
+        self.state, self.detail = state, detail
+        self._listener.on_state(state, detail)

@@ -1,0 +1,132 @@
+"""The page's events as they come over the wire (docs/ARCHITECTURE.md, section 8.3), checked at the edge."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from gateway.domain.errors import RemoteProtocolError
+from gateway.domain.states import PageState
+
+_Id = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Wire(BaseModel):
+    # A newer bundle may say more than we know; what we know must be right.
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class PageStateEvent(_Wire):
+    """The page's own view of its state."""
+
+    type: Literal["page.state"]
+    state: Annotated[PageState, Field(strict=False)]
+    detail: Annotated[str, Field(max_length=1000)] = ""
+
+
+class CallIncomingEvent(_Wire):
+    """Somebody calls."""
+
+    type: Literal["call.incoming"]
+    id: _Id
+    peer: Annotated[str, Field(max_length=256)] = ""
+    phone: Annotated[str, Field(pattern=r"^[0-9]{3,20}$")] | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
+    video: bool = False
+
+
+class CallStateEvent(_Wire):
+    """A call changed its state (WhatsApp's numbers)."""
+
+    type: Literal["call.state"]
+    id: _Id
+    state: int
+    end_reason: int | None = None
+    outgoing: bool = False
+
+
+class CallGoneEvent(_Wire):
+    """A call is over."""
+
+    type: Literal["call.gone"]
+    id: _Id
+    end_reason: int | None = None
+    elsewhere: bool = False
+
+
+class MediaStateEvent(_Wire):
+    """The page's end of the media leg changed its state."""
+
+    type: Literal["media.state"]
+    state: Annotated[str, Field(max_length=32)]
+
+
+class LogEvent(_Wire):
+    """Something the page wants an operator to know."""
+
+    type: Literal["log"]
+    level: Annotated[str, Field(max_length=16)] = "info"
+    message: Annotated[str, Field(max_length=4000)]
+
+
+PageEvent = PageStateEvent | CallIncomingEvent | CallStateEvent | CallGoneEvent | MediaStateEvent | LogEvent
+
+_EVENTS: TypeAdapter[PageEvent] = TypeAdapter(Annotated[PageEvent, Field(discriminator="type")])
+
+
+class Probe(_Wire):
+    """What the bundle found in the page."""
+
+    abi: int = 0
+    state: Annotated[PageState, Field(strict=False)]
+    detail: str = ""
+    ownNumber: Annotated[str, Field(pattern=r"^[0-9]{3,20}$")] | None = None
+    missing: list[str] = []
+
+
+class Placed(_Wire):
+    """A call that the page placed."""
+
+    id: _Id
+
+
+def parse_event(data: dict[str, Any]) -> PageEvent:
+    """Check one event of the page.
+
+    Raises:
+        RemoteProtocolError: it is not one of ours, or a field of it is wrong.
+    """
+    try:
+        return _EVENTS.validate_python(data)
+    except ValidationError as error:
+        raise RemoteProtocolError(f"bad page event: {_summary(error)}") from None
+
+
+def parse_probe(data: object) -> Probe:
+    """Check the answer of ``probe()``.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    try:
+        return Probe.model_validate(data)
+    except ValidationError as error:
+        raise RemoteProtocolError(f"bad probe answer: {_summary(error)}") from None
+
+
+def parse_placed(data: object) -> Placed:
+    """Check the answer of ``dial()``.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    try:
+        return Placed.model_validate(data)
+    except ValidationError as error:
+        raise RemoteProtocolError(f"bad answer to dial: {_summary(error)}") from None
+
+
+def _summary(error: ValidationError) -> str:
+    """Name the faulty fields only: their values may be personal data."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in error.errors()[:3])

@@ -1,0 +1,67 @@
+"""WhatsApp's numbers become ringing, active and ended, each once, and every end has its reason."""
+
+import pytest
+
+from gateway.domain import termination as t
+from gateway.domain.page_call import PageActive, PageCallEvent, PageCallProgress, PageEnded, PageRinging, WaCallState
+from gateway.domain.termination import Termination
+
+pytestmark = pytest.mark.unit
+
+
+def play(progress: PageCallProgress, *states: int) -> list[PageCallEvent]:
+    return [event for state in states if (event := progress.on_state(state)) is not None]
+
+
+def test_an_outgoing_call_rings_and_is_answered_once() -> None:
+    progress = PageCallProgress(outgoing=True)
+    assert play(progress, 12, 1, 2, 2, 5, 6, 6) == [PageRinging(), PageActive()]
+    assert progress.on_gone(None) == PageEnded(t.HANGUP)
+
+
+def test_calling_alone_is_not_ringing() -> None:
+    assert play(PageCallProgress(outgoing=True), WaCallState.CALLING, WaCallState.PRE_CALLING) == []
+
+
+def test_an_incoming_call_is_active_only_when_both_sides_are() -> None:
+    progress = PageCallProgress(outgoing=False)
+    assert play(progress, WaCallState.RECEIVED_CALL, WaCallState.ACCEPT_SENT) == []
+    assert play(progress, WaCallState.CALL_ACTIVE) == [PageActive()]
+
+
+def test_states_that_no_version_knows_yet_are_ignored() -> None:
+    assert play(PageCallProgress(outgoing=True), 99, -1) == []
+
+
+@pytest.mark.parametrize(
+    ("rang", "end_reason", "expected"),
+    [
+        (True, 1, t.NO_ANSWER),
+        (True, 3, t.BUSY),
+        (True, 4, t.UNREACHABLE),
+        (True, 5, t.MEDIA_FAILED),
+        (True, 2, t.DECLINED),
+        (True, None, t.DECLINED),
+        (False, None, t.UNREACHABLE),
+        (False, 1, t.NO_ANSWER),
+        (False, 77, t.UNREACHABLE),
+    ],
+)
+def test_the_end_of_an_unanswered_outgoing_call(rang: bool, end_reason: int | None, expected: Termination) -> None:
+    progress = PageCallProgress(outgoing=True)
+    play(progress, 1, *([2] if rang else []))
+    assert progress.on_gone(end_reason) == PageEnded(expected)
+
+
+def test_the_end_of_an_unanswered_incoming_call() -> None:
+    assert PageCallProgress(outgoing=False).on_gone(None) == PageEnded(t.CANCELLED)
+    assert PageCallProgress(outgoing=False).on_gone(None, elsewhere=True) == PageEnded(t.ELSEWHERE)
+    assert PageCallProgress(outgoing=False).on_state(WaCallState.CALL_ACTIVE_ELSEWHERE) == PageEnded(t.ELSEWHERE)
+
+
+def test_after_the_end_nothing_comes() -> None:
+    progress = PageCallProgress(outgoing=True)
+    assert progress.on_lost(t.PAGE_LOST) == PageEnded(t.PAGE_LOST)
+    assert progress.on_lost(t.PAGE_LOST) is None
+    assert progress.on_gone(1) is None
+    assert play(progress, 2, 6) == []
