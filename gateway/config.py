@@ -1,0 +1,236 @@
+"""Process settings: flag > environment > file > default. The only module that reads the environment.
+
+Each setting is ``PONTE_<NAME>`` in the environment, ``<name>`` in the TOML file and ``--<name>`` on the command line
+(secrets have no flag: a command line is visible to every user of the machine). An unknown key is an error everywhere.
+What belongs to one account is not here but in its configuration (`gateway.domain.bridge_config`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import phonenumbers
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.domain.errors import ConfigError
+from gateway.domain.hosts import check_host, parse_url
+
+ENV_PREFIX: Final = "PONTE_"
+CONFIG_FILE_VARIABLE: Final = "PONTE_CONFIG"
+
+_OTHER_PROGRAMS: Final = ("HELPER_", "WASM_", "STANDIN_", "SANDBOX_", "DEMO_", "TEST_", "BENCH_")
+"""What may follow the prefix in variables that other programs of the project read, so that they are no errors here."""
+_OTHER_VARIABLES: Final = frozenset({CONFIG_FILE_VARIABLE, "PONTE_API_KEY"})  # the latter: `ponte keys create --key`
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def _state_dir() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ponte"
+
+
+class Settings(BaseSettings):
+    """The settings of one gateway process. Each default says its unit, where it has one, and its reason."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,  # compose files pass unset variables as empty strings
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a mistyped secret must not end up in the error text
+        validate_default=True,
+    )
+
+    api_host: str = Field("127.0.0.1", description="Address the HTTP API listens on; loopback until told otherwise")
+    api_port: Port = Field(8080, description="Port of the HTTP API")
+    body_timeout_s: Seconds = Field(10.0, description="Seconds for a request body to arrive; 64 KiB fit any line")
+    sip_host: str = Field(
+        "0.0.0.0",
+        description="Address of SIP listeners. They start only when an account is configured and let nobody in "
+        "without digest or a known address, so every interface is a safe default that a PBX can reach",
+    )
+    public_address: str = Field(
+        "", description="Address written into SIP and SDP; empty: the local address that each peer is reached from"
+    )
+    rtp_port_min: Port = Field(
+        30000, description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP"
+    )
+    rtp_port_max: Port = Field(30999, description="Last RTP port; two ports a call, so 500 calls")
+    default_region: str = Field("BR", description="Country (ISO 3166) of numbers dialled without a country code")
+    ring_timeout_s: Seconds = Field(60.0, description="Seconds a call may ring; WhatsApp itself gives up by then")
+    shutdown_grace_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        30.0, description="Seconds that SIGTERM waits for calls in progress; below the 90 s after which systemd kills"
+    )
+
+    wasm_host: str = Field("127.0.0.1", description="Address of the wasm server that `ponte serve` starts")
+    wasm_port: Port = Field(9080, description="Its port; the seed's default for wasmServerPort")
+    page_url: str = Field("https://web.whatsapp.com/", description="The page that is driven")
+    local_helper_url: str = Field(
+        "http://127.0.0.1:3000", description="Node helper of accounts that name neither Chrome nor helper"
+    )
+    helper_token: SecretStr | None = Field(
+        None, description="Bearer token for node helpers whose URL has no userinfo; the helper reads the same variable"
+    )
+    allowed_hosts: Names = Field(
+        ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+        description="Networks and host names, separated by commas, that chromeRemoteURL, nodeRemoteHelper and "
+        "wasmServerIP may lead to. Private networks only: both ends are full control of a WhatsApp account",
+    )
+    cdp_connect_timeout_s: Seconds = Field(10.0, description="Seconds to reach Chrome: a slow VPN, not a dead host")
+    http_timeout_s: Seconds = Field(10.0, description="Seconds for an answer of helper or wasm server")
+    webrtc_connect_timeout_s: Seconds = Field(15.0, description="Seconds for ICE and DTLS with the page")
+    reconnect_max_s: Seconds = Field(30.0, description="Cap of the pause between two tries to reach a part")
+
+    state_dir: Path = Field(default_factory=_state_dir, description="Folder of database and secret key, made 0700")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL, SQLite or PostgreSQL; empty: SQLite file ponte.db in state_dir"
+    )
+    database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        5.0, description="Seconds to wait for a locked database before the request fails with a 500"
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="Fernet keys separated by commas, newest first; empty: taken from secret_key_file"
+    )
+    secret_key_file: Path | None = Field(
+        None, description="File with one Fernet key a line, newest first; default secret.key in state_dir, made 0600"
+    )
+
+    log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal, else JSON")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged")
+    log_drop_pii: bool = Field(False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            try:
+                ipaddress.ip_network(entry)
+            except ValueError:
+                if "/" in entry:
+                    raise ValueError(f"{entry!r} is not a network like 10.0.0.0/8") from None
+                check_host(entry)
+        return value
+
+    @field_validator("default_region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if value.upper() not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError("must be a country code of two letters, for example BR")
+        return value.upper()
+
+    @field_validator("api_host", "sip_host", "wasm_host", "public_address")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return check_host(value) if value else value
+
+    @field_validator("page_url", "local_helper_url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if value:
+            parse_url(value, ("https", "http"))
+        return value
+
+    @model_validator(mode="after")
+    def _rtp_range(self) -> Settings:
+        if self.rtp_port_max < self.rtp_port_min + 1:
+            raise ValueError("rtp_port_max must be above rtp_port_min: a call needs two ports")
+        return self
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database URL with the default filled in. May hold a password: never logged."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'ponte.db'}"
+
+    @property
+    def effective_secret_key_file(self) -> Path:
+        """The key file with the default filled in."""
+        return self.secret_key_file or self.state_dir / "secret.key"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags and environment only; `load_settings` adds the file below them."""
+        return init_settings, env_settings
+
+
+def load_settings(flags: Mapping[str, object] | None = None, *, config_file: Path | None = None) -> Settings:
+    """Read the settings of this process.
+
+    Args:
+        flags: values from the command line, by setting name; those that are None count as not given.
+        config_file: TOML file; default: the one that PONTE_CONFIG names, else none.
+
+    Raises:
+        ConfigError: a value or a name is wrong; the sentence names it, and never holds a secret.
+    """
+    environ = {name.upper(): value for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
+    _refuse_unknown_variables(environ)
+    if config_file is None and environ.get(CONFIG_FILE_VARIABLE):
+        config_file = Path(environ[CONFIG_FILE_VARIABLE])
+    values = _read_file(config_file) if config_file is not None else {}
+    values = {name: value for name, value in values.items() if not environ.get(ENV_PREFIX + name.upper())}
+    values |= {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(f"Bad setting{' ' + name if name else ''}: {message}{more}", name or None) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration file {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file {path} is not valid TOML: {error}") from None
+    for name in values:
+        if name not in Settings.model_fields:
+            raise ConfigError(f"Unknown setting {name} in {path}{_did_you_mean(name)}", name)
+    return values
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    for variable in environ:
+        name = variable.removeprefix(ENV_PREFIX)
+        known = variable in _OTHER_VARIABLES or name.lower() in Settings.model_fields
+        if not known and not name.startswith(_OTHER_PROGRAMS):
+            hint = _did_you_mean(name.lower(), upper=True)
+            raise ConfigError(f"Unknown setting {variable} in the environment{hint}", name.lower())
+
+
+def _did_you_mean(name: str, *, upper: bool = False) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.7)
+    if not near:
+        return ""
+    return f"; did you mean {ENV_PREFIX + near[0].upper() if upper else near[0]}?"
+
+
+def flag_of(name: str) -> str:
+    """Return the command line flag of the setting *name*."""
+    return "--" + name.replace("_", "-")

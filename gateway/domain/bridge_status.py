@@ -1,0 +1,51 @@
+"""What an account says of its parts and calls; the answer of ``GET /call/bridge/status``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.domain.ids import CallId
+from gateway.domain.states import CallState, Direction
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """One part.
+
+    Attributes:
+        state: the part's own word for where it is, for example ``READY`` or ``registered``.
+        detail: one sentence for people: why, and what mends it. No secret; empty where there is nothing to say.
+    """
+
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSummary:
+    """One call in progress, as its own account may see it.
+
+    Attributes:
+        peer: the WhatsApp party's number, digits only; empty where unknown. Personal data.
+        created_at: aware, UTC.
+        answered_at: None until both legs are up.
+    """
+
+    id: CallId
+    direction: Direction
+    state: CallState
+    peer: str
+    created_at: datetime
+    answered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeStatus:
+    """The state of every part of one account, and its calls."""
+
+    page: PartStatus
+    media: PartStatus
+    registration: PartStatus
+    listener: PartStatus
+    calls: tuple[CallSummary, ...] = ()
