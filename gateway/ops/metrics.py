@@ -1,0 +1,91 @@
+"""Prometheus metrics, in a registry of their own so that two gateways fit in one process.
+
+No number, name or id is ever a label: labels come from small closed sets.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway import __version__
+from gateway.domain.states import PageState
+
+_SETUP_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60)  # from a local answer to a phone that rings out
+_DURATION_BUCKETS_S = (1, 5, 15, 30, 60, 180, 300, 600, 1800, 3600)
+_COMMAND_BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)  # loopback evaluate to the command timeout
+_REQUEST_BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.5, 2, 10)
+_LATENCY_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.005, 0.02, 0.06, 0.12, 0.5)
+
+
+class Metrics:
+    """Every metric of one gateway; each part is given this object."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.calls_active = Gauge("ponte_calls_active", "Calls that did not end yet", registry=registry)
+        self.calls = Counter(
+            "ponte_calls", "Calls that ended", ("direction", "result", "reason"), registry=registry
+        )  # exported as ponte_calls_total, like every counter here
+        self.call_setup_seconds = Histogram(
+            "ponte_call_setup_seconds",
+            "From the start of a call to the stage ringing or answered",
+            ("stage",),
+            buckets=_SETUP_BUCKETS_S,
+            registry=registry,
+        )
+        self.call_duration_seconds = Histogram(
+            "ponte_call_duration_seconds",
+            "From the answer to the end of a call",
+            buckets=_DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.page_state = Gauge(
+            "ponte_page_state", "Accounts whose page is in the state", ("state",), registry=registry
+        )
+        self.cdp_command_seconds = Histogram(
+            "ponte_cdp_command_seconds",
+            "Answer times of Chrome",
+            ("method",),
+            buckets=_COMMAND_BUCKETS_S,
+            registry=registry,
+        )
+        self.sip_responses = Counter(
+            "ponte_sip_responses", "Final SIP responses sent", ("method", "code"), registry=registry
+        )
+        self.rtp_packets = Counter("ponte_rtp_packets", "RTP packets received", ("leg", "direction"), registry=registry)
+        self.rtp_packets_lost = Counter("ponte_rtp_packets_lost", "RTP packets lost before us", registry=registry)
+        self.rtp_jitter_seconds = Gauge(
+            "ponte_rtp_jitter_seconds", "Interarrival jitter (RFC 3550) of the last ended call", registry=registry
+        )
+        self.audio_frames_dropped = Counter(
+            "ponte_audio_frames_dropped", "Audio frames that we dropped", ("path", "cause"), registry=registry
+        )
+        self.audio_latency_seconds = Histogram(
+            "ponte_audio_latency_seconds",
+            "Time that audio spends in the gateway",
+            ("path",),
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.http_request_seconds = Histogram(
+            "ponte_http_request_seconds",
+            "Answer times of the HTTP API",
+            ("method", "route", "code"),
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        build_info = Gauge("ponte_build_info", "Version of this gateway", ("version",), registry=registry)
+        build_info.labels(__version__).set(1)
+
+    def page_moved(self, old: PageState | None, new: PageState | None) -> None:
+        """Count that one account's page went from *old* to *new*; None where the account came or went."""
+        if old is not None:
+            self.page_state.labels(old.value).dec()
+        if new is not None:
+            self.page_state.labels(new.value).inc()
+
+    def render(self) -> bytes:
+        """Return the text exposition of all metrics."""
+        return generate_latest(self.registry)

@@ -1,0 +1,157 @@
+"""Accounts and their API keys.
+
+A key is 256 random bits, so a plain SHA-256 is the right hash: there is no dictionary to slow down, and every request
+needs it. The row is found by the hash, of which a caller controls no part, and then compared in constant time, so
+that answer times tell nothing about stored keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gateway.domain.errors import ConfigError
+from gateway.domain.ids import AccountId
+from gateway.store.database import Database
+from gateway.store.models import AccountRow, ApiKeyRow
+
+KEY_PREFIX: Final = "ponte_"  # lets secret scanners find keys that were committed by mistake
+_NO_HASH: Final = bytes(32)  # compared with where no row was found; nothing is known to hash to it
+_MIN_CHOSEN_LENGTH: Final = 8
+_MAX_NAME_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account; times are aware, UTC."""
+
+    id: AccountId
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One API key; the key itself is not known, only its hash is stored."""
+
+    id: str
+    account: Account
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Keys:
+    """Accounts and API keys in the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accounts(self) -> list[Account]:
+        """Return all accounts, oldest first."""
+        query = sa.select(AccountRow).order_by(AccountRow.created_at, AccountRow.id)
+        return await self._database.read(lambda session: [_account(row) for row in session.scalars(query)])
+
+    async def create(self, account_name: str, *, label: str = "", key: str | None = None) -> tuple[ApiKey, str]:
+        """Make a key for the account of that name, and the account where there is none.
+
+        Args:
+            account_name: 1 to 64 printable characters.
+            label: a note for the key's owner.
+            key: the key itself, for sandboxes; default: a random one. A chosen key is only as strong as the choice.
+
+        Returns:
+            The key's row and the key, which cannot be read again.
+
+        Raises:
+            ConfigError: a name or the chosen key is not usable.
+            StoreError: nothing was made.
+        """
+        _check_name(account_name, "account")
+        if label:
+            _check_name(label, "label")
+        if key is not None and not (
+            len(key) >= _MIN_CHOSEN_LENGTH and key.isascii() and key.isprintable() and " " not in key
+        ):
+            raise ConfigError(
+                f"A chosen key must have at least {_MIN_CHOSEN_LENGTH} ASCII characters and no space", "key"
+            )
+        plain = key if key is not None else KEY_PREFIX + secrets.token_urlsafe(32)
+        row = await self._database.write(lambda session: _insert_key(session, account_name, label, plain))
+        return row, plain
+
+    async def list(self, account_name: str | None = None) -> list[ApiKey]:
+        """Return the keys of one account or of all, oldest first, revoked ones as well."""
+        query = sa.select(ApiKeyRow, AccountRow).join(AccountRow).order_by(ApiKeyRow.created_at, ApiKeyRow.id)
+        if account_name is not None:
+            query = query.where(AccountRow.name == account_name)
+        return await self._database.read(
+            lambda session: [_api_key(key, account) for key, account in session.execute(query).tuples()]
+        )
+
+    async def revoke(self, key_id: str) -> bool:
+        """Revoke a key by its id; from the commit on it is refused.
+
+        Returns:
+            Whether there is such a key.
+        """
+
+        def work(session: Session) -> bool:
+            row = session.get(ApiKeyRow, key_id)
+            if row is not None and row.revoked_at is None:
+                row.revoked_at = datetime.now(UTC)
+            return row is not None
+
+        return await self._database.write(work)
+
+    async def authenticate(self, presented: str) -> AccountId | None:
+        """Return the account of a presented key, None where it is unknown or revoked."""
+        digest = _digest(presented)
+        query = sa.select(ApiKeyRow).where(ApiKeyRow.key_hash == digest)
+        row = await self._database.read(lambda session: session.scalars(query).one_or_none())
+        same = hmac.compare_digest(digest, row.key_hash if row is not None else _NO_HASH)
+        return AccountId(row.account_id) if same and row is not None and row.revoked_at is None else None
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _insert_key(session: Session, account_name: str, label: str, plain: str) -> ApiKey:
+    now = datetime.now(UTC)
+    account = session.scalars(sa.select(AccountRow).where(AccountRow.name == account_name)).one_or_none()
+    if account is None:
+        account = AccountRow(id=secrets.token_hex(8), name=account_name, created_at=now)
+        session.add(account)
+        session.flush()
+    digest = _digest(plain)
+    key = session.scalars(sa.select(ApiKeyRow).where(ApiKeyRow.key_hash == digest)).one_or_none()
+    if key is not None:
+        # A chosen key that is there already: the same call twice makes one key; for another account it is refused.
+        if key.account_id != account.id or key.revoked_at is not None:
+            raise ConfigError("This key exists already, for another account or revoked: choose another one", "key")
+        return _api_key(key, account)
+    key = ApiKeyRow(id=secrets.token_hex(4), account_id=account.id, key_hash=digest, label=label, created_at=now)
+    session.add(key)
+    session.flush()
+    return _api_key(key, account)
+
+
+def _check_name(text: str, field: str) -> None:
+    if not (0 < len(text) <= _MAX_NAME_LENGTH and text.isprintable() and text == text.strip()):
+        raise ConfigError(f"The {field} must have 1 to {_MAX_NAME_LENGTH} printable characters", field)
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(AccountId(row.id), row.name, row.created_at)
+
+
+def _api_key(row: ApiKeyRow, account: AccountRow) -> ApiKey:
+    return ApiKey(row.id, _account(account), row.label, row.created_at, row.revoked_at)

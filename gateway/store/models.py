@@ -1,0 +1,117 @@
+"""The tables. Columns named ``pii_…`` hold personal data, columns named ``sealed_…`` encrypted secrets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, Dialect, ForeignKey, Integer, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC; SQLite alone would drop the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive datetimes, store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime was to be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all tables. Constraints have names, which SQLite needs to change them later."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime(), str: String(255)}  # noqa: RUF012 (SQLAlchemy's own protocol)
+
+
+class MetaRow(Base):
+    """Facts about the database itself."""
+
+    __tablename__ = "store_meta"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class AccountRow(Base):
+    """One WhatsApp account."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """One API key, by its hash."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    label: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class BridgeConfigRow(Base):
+    """The stored fields of one account's bridge configuration."""
+
+    __tablename__ = "bridge_configs"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    updated_at: Mapped[datetime]
+    enabled: Mapped[bool]
+    sip_server: Mapped[str | None]
+    sip_user: Mapped[str | None]
+    sealed_sip_pass: Mapped[str | None] = mapped_column(Text)
+    sip_listen_port: Mapped[int] = mapped_column(Integer)
+    sip_listen_user: Mapped[str | None]
+    sealed_sip_listen_secret: Mapped[str | None] = mapped_column(Text)
+    sip_extension: Mapped[str | None]
+    wasm_server_port: Mapped[int] = mapped_column(Integer)
+    wasm_server_ip: Mapped[str | None]
+    sealed_chrome_remote_url: Mapped[str | None] = mapped_column(Text)
+    sealed_node_remote_helper: Mapped[str | None] = mapped_column(Text)
+
+
+class CallRecordRow(Base):
+    """One call, from its start; the ending columns are empty while it runs."""
+
+    __tablename__ = "call_records"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    direction: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    answered_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    result: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    sip_status: Mapped[int | None]
+    q850_cause: Mapped[int | None]
+    pii_whatsapp_number: Mapped[str | None]
+    pii_whatsapp_name: Mapped[str | None]
+    pii_sip_user: Mapped[str | None]

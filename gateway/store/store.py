@@ -1,0 +1,78 @@
+"""The store of one gateway process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from gateway.config import Settings
+from gateway.store.calls import CallRecords
+from gateway.store.configs import BridgeConfigs
+from gateway.store.database import Database
+from gateway.store.keys import Keys
+from gateway.store.models import MetaRow
+from gateway.store.secrets import SecretBox, load_secret_box
+
+_CHECK = "secret_check"
+
+
+class Store:
+    """Accounts and keys, bridge configurations, call records.
+
+    Attributes:
+        keys: accounts and API keys.
+        configs: bridge configurations.
+        calls: call records.
+    """
+
+    def __init__(self, database: Database, box: SecretBox) -> None:
+        self._database = database
+        self.keys = Keys(database)
+        self.configs = BridgeConfigs(database, box)
+        self.calls = CallRecords(database)
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Store:
+        """Open the database, run its migrations, and load the secret key; the first start makes both.
+
+        Raises:
+            ConfigError: a setting is wrong.
+            StoreError: the database cannot be used.
+            SecretKeyError: the secret key is not the one that the stored secrets were sealed with.
+        """
+        timeout_s = settings.database_timeout_s
+        database = await asyncio.to_thread(Database, settings.effective_database_url, timeout_s=timeout_s)
+        try:
+            sealed = await database.read(lambda session: session.get(MetaRow, _CHECK))
+            box = await asyncio.to_thread(load_secret_box, settings, may_create=sealed is None)
+            if sealed is not None:
+                box.open(_CHECK, sealed.value)
+            else:
+                await database.write(lambda session: _add_check(session, box))
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, box)
+
+    async def ping(self) -> None:
+        """Read something.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        await self._database.read(lambda session: session.execute(sa.select(1)).one())
+
+    async def close(self) -> None:
+        """Finish what runs and close the database."""
+        await asyncio.to_thread(self._database.close)
+
+
+def _add_check(session: Session, box: SecretBox) -> None:
+    """Keep a sealed word, so that a wrong key is noticed at the start, not at the first call."""
+    row = session.get(MetaRow, _CHECK)
+    if row is None:
+        session.add(MetaRow(key=_CHECK, value=box.seal(_CHECK, "ponte")))
+    else:
+        box.open(_CHECK, row.value)
