@@ -1,0 +1,209 @@
+"""One direction of the packet path: each packet counted, its header rewritten, its payload passed on.
+
+Sequence numbers and timestamps are mapped by a constant offset, not made anew, so that loss, reordering and pauses
+stay visible to the receiver. Packets that are left out on purpose leave no gap. When the source changes (another SSRC,
+a jump, the end of a hold) the offsets are chosen anew so that the outgoing stream goes on without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.codecs.g711 import translation
+from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.rtp import HEADER, HEADER_BYTES, PLAIN, OutgoingStream, Reception, payload_of
+
+COMFORT_NOISE: Final = 13  # RFC 3551: static, may be sent where it was not negotiated
+STALE_SOURCE_S: Final = 0.1  # 5 packets of 20 ms: a source that was replaced is ignored while the new one is heard
+FRAME: Final = 160  # timestamp units in 20 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What becomes of a payload type.
+
+    Attributes:
+        payload_type: its number on the way out; None: the packet is not passed on.
+        table: 256 bytes that turn the payload into another codec, None to leave it.
+        cause: why it is not passed on.
+        timed: its timestamp is that of its first sample.
+    """
+
+    payload_type: int | None = None
+    table: bytes | None = None
+    cause: str = ""
+    timed: bool = True
+
+
+_UNKNOWN: Final = Route(cause="unknown_payload_type")
+_EVENT: Final = Route(cause="telephone_event", timed=False)
+_COMFORT_NOISE: Final = Route(cause="comfort_noise")
+
+
+def routes(receive: Mapping[int, str], send: Mapping[str, int], preferred: str | None = None) -> tuple[Route, ...]:
+    """Return the route of each of the 128 payload types.
+
+    Args:
+        receive: codec by payload type on the way in.
+        send: payload type by codec on the way out.
+        preferred: codec to turn another G.711 law into, where *send* does not have it; by default its first.
+    """
+    target = preferred or next(iter(send), None)
+    table = [_UNKNOWN] * 128
+    table[COMFORT_NOISE] = _COMFORT_NOISE
+    for payload_type, codec in receive.items():
+        if codec == "telephone-event":
+            table[payload_type] = _EVENT
+        elif codec in send:
+            table[payload_type] = Route(send[codec])
+        elif target is not None:
+            table[payload_type] = Route(send[target], translation(codec, target))
+    return tuple(table)
+
+
+class PacketPath:
+    """One direction.
+
+    Args:
+        outgoing: the stream that the packets become.
+        clock_rate_hz: RTP timestamp units per second.
+    """
+
+    __slots__ = (
+        "_clock_rate_hz", "_last_source", "_old_shift", "_rebase", "_routes", "_shift", "_shifted_at",
+        "_timestamp_shift", "closed", "dropped", "dropped_types", "outgoing", "passed", "passed_octets", "reception",
+        "transcoded",
+    )  # fmt: skip
+
+    def __init__(self, outgoing: OutgoingStream, clock_rate_hz: int = 8000) -> None:
+        self.outgoing = outgoing
+        self.reception = Reception(clock_rate_hz)
+        self.closed: str | None = None  # why packets are only counted, None: they are passed on
+        self.passed = 0
+        self.passed_octets = 0
+        self.transcoded = 0
+        self.dropped: dict[str, int] = {}
+        self.dropped_types: dict[int, int] = {}
+        self._clock_rate_hz = clock_rate_hz
+        self._routes: tuple[Route, ...] = (_UNKNOWN,) * 128
+        self._rebase = True
+        self._shift = 0  # outgoing sequence number minus incoming
+        self._old_shift = 0  # the one of packets before _shifted_at
+        self._shifted_at = 0
+        self._timestamp_shift = 0
+        self._last_source: int | None = None  # SSRC before the present one
+
+    def set_routes(self, table: tuple[Route, ...]) -> None:
+        """Use *table*, from `routes`, from now on."""
+        self._routes = table
+
+    def redirect(self, outgoing: OutgoingStream) -> None:
+        """Pass packets on as *outgoing* from now on."""
+        self.outgoing = outgoing
+        self._rebase = True
+
+    def drop(self, cause: str) -> None:
+        """Count a packet that is not passed on."""
+        self.dropped[cause] = self.dropped.get(cause, 0) + 1
+
+    def accepts(self, packet: bytes) -> bool:
+        """Whether *packet* is RTP with a payload type that was agreed on."""
+        return (
+            len(packet) >= HEADER_BYTES
+            and packet[0] >> 6 == 2
+            and self._routes[packet[1] & 0x7F].cause in {"", "telephone_event", "comfort_noise"}
+        )
+
+    def forward(self, packet: bytes, now_s: float) -> bytes | None:
+        """Return *packet* as it goes on, None where it does not.
+
+        Args:
+            packet: one RTP packet.
+            now_s: monotonic instant of its arrival.
+        """
+        if len(packet) < HEADER_BYTES:
+            self.drop("malformed")
+            return None
+        first, marker_type, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
+        if first == PLAIN:
+            payload = packet[HEADER_BYTES:]
+        else:  # extensions and CSRCs mean nothing to the other side
+            try:
+                payload = payload_of(packet)
+            except RemoteProtocolError:
+                self.drop("malformed")
+                return None
+        reception = self.reception
+        route = self._routes[marker_type & 0x7F]
+        if ssrc != reception.ssrc:
+            if route is _UNKNOWN:
+                self._drop_type(marker_type & 0x7F, route.cause)
+                return None
+            if ssrc == self._last_source and now_s - (reception.last_at_s or 0.0) < STALE_SOURCE_S:
+                self.drop("stale_source")
+                return None
+            self._last_source = reception.ssrc
+        highest = reception.sequence
+        if reception.update(sequence, timestamp, ssrc, len(payload), now_s, route.timed):
+            self._rebase = True
+        if route.payload_type is None:
+            self._drop_type(marker_type & 0x7F, route.cause)
+            self._leave_out(sequence)
+            return None
+        if self.closed is not None:
+            self.drop(self.closed)
+            self._rebase = True
+            return None
+        outgoing = self.outgoing
+        if self._rebase:
+            self._start(sequence, timestamp, now_s)
+            marker_type |= 0x80
+        elif sequence == highest:
+            self.drop("duplicate")
+            return None
+        shift = self._shift
+        if shift != self._old_shift and ((sequence - self._shifted_at) & 0xFFFF) >= 0x8000:
+            shift = self._old_shift
+        out_sequence = (sequence + shift) & 0xFFFF
+        out_timestamp = (timestamp + self._timestamp_shift) & 0xFFFFFFFF
+        if sequence == reception.sequence:  # a late packet does not move the stream back
+            outgoing.sequence = out_sequence
+            outgoing.timestamp = out_timestamp
+            outgoing.sent_at_s = now_s
+        if route.table is not None:
+            payload = payload.translate(route.table)
+            self.transcoded += 1
+        outgoing.packets += 1
+        outgoing.octets += len(payload)
+        self.passed += 1
+        self.passed_octets += len(payload)
+        return (
+            HEADER.pack(PLAIN, route.payload_type | (marker_type & 0x80), out_sequence, out_timestamp, outgoing.ssrc)
+            + payload
+        )
+
+    def _drop_type(self, payload_type: int, cause: str) -> None:
+        self.drop(cause)
+        self.dropped_types[payload_type] = self.dropped_types.get(payload_type, 0) + 1
+
+    def _leave_out(self, sequence: int) -> None:
+        """Close the gap that a packet left out on purpose would make; a late one cannot be closed any more."""
+        if not self._rebase and sequence == self.reception.sequence:
+            self._old_shift = self._shift
+            self._shift = (self._shift - 1) & 0xFFFF
+            self._shifted_at = sequence
+
+    def _start(self, sequence: int, timestamp: int, now_s: float) -> None:
+        """Choose the offsets so that this packet is the next one of the outgoing stream."""
+        outgoing = self.outgoing
+        if outgoing.sent_at_s is None:
+            next_sequence, next_timestamp = outgoing.sequence, outgoing.timestamp
+        else:
+            elapsed = round((now_s - outgoing.sent_at_s) * self._clock_rate_hz)
+            next_sequence = outgoing.sequence + 1
+            next_timestamp = outgoing.timestamp + max(FRAME, elapsed)
+        self._shift = self._old_shift = (next_sequence - sequence) & 0xFFFF
+        self._timestamp_shift = (next_timestamp - timestamp) & 0xFFFFFFFF
+        self._rebase = False

@@ -1,0 +1,98 @@
+"""What call control asks of the media plane: rtpengine's verbs, with SDP of the SIP side in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.domain.ids import CallId
+from gateway.media.port import RtpPort
+from gateway.protocol.sdp import Negotiated, NoCommonCodec
+
+__all__ = ["DirectionStats", "MediaPlane", "MediaStats", "Negotiated", "NoCommonCodec"]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionStats:
+    """One direction of a call.
+
+    Attributes:
+        packets: received for this direction.
+        bytes: of their payloads.
+        passed: packets sent on.
+        lost: packets that never came, by their sequence numbers.
+        jitter_ms: of their arrival (RFC 3550 A.8).
+        last_packet_s: monotonic instant of the last one, None before the first.
+        source_changes: times that another source, or a jump in its numbers, was seen.
+        transcoded: packets turned from one G.711 law into the other.
+        dropped: packets not sent on, by cause.
+        dropped_payload_types: of those, how many by payload type.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    passed: int = 0
+    lost: int = 0
+    jitter_ms: float = 0.0
+    last_packet_s: float | None = None
+    source_changes: int = 0
+    transcoded: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped_payload_types: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStats:
+    """A call's media.
+
+    Attributes:
+        wa_to_sip: from the page to the SIP peer.
+        sip_to_wa: from the SIP peer to the page.
+        round_trip_ms: to the SIP peer, by its RTCP; None before it said.
+        peer_lost: of our packets, as the SIP peer says.
+        peer_jitter_ms: of our packets, as the SIP peer says.
+        source_moves: times that a source other than the SDP's was believed.
+    """
+
+    wa_to_sip: DirectionStats = field(default_factory=DirectionStats)
+    sip_to_wa: DirectionStats = field(default_factory=DirectionStats)
+    round_trip_ms: float | None = None
+    peer_lost: int = 0
+    peer_jitter_ms: float = 0.0
+    source_moves: int = 0
+
+
+class MediaPlane(Protocol):
+    """A media plane. Every method but `delete` raises `Unavailable` where the plane itself is down."""
+
+    async def create_offer(self, call_id: CallId, *, local_address: str) -> str:
+        """Make a call and return our offer. *local_address* is the IP address that the SIP peer reaches us by."""
+
+    async def accept_answer(self, call_id: CallId, answer_sdp: str) -> Negotiated:
+        """Take the answer to our last offer; once more for a 200 after a 183.
+
+        Raises:
+            NoCommonCodec: the peer refused the audio.
+            RemoteProtocolError: it is malformed.
+        """
+
+    async def answer_offer(self, call_id: CallId, offer_sdp: str, *, local_address: str) -> tuple[str, Negotiated]:
+        """Answer the peer's offer, of a new call or of a re-INVITE. Where it raises, a running call is unchanged.
+
+        Raises:
+            NoCommonCodec: there is no audio in it that we speak.
+            RemoteProtocolError: it is malformed.
+        """
+
+    async def reoffer(self, call_id: CallId, *, local_address: str) -> str:
+        """Return an offer for a running call, for an offerless re-INVITE."""
+
+    def connect(self, call_id: CallId, port: RtpPort) -> None:
+        """Let packets flow between the SIP peer and *port* from now on."""
+
+    def query(self, call_id: CallId) -> MediaStats:
+        """Return the figures of a call."""
+
+    async def delete(self, call_id: CallId) -> MediaStats:
+        """End a call's media and return its last figures. An unknown call gives empty ones."""

@@ -1,0 +1,243 @@
+"""The media of one call: its two sockets, its two packet paths, its RTCP. Nothing in the packet path awaits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from gateway.domain.errors import RemoteProtocolError
+from gateway.media.lock import Address, LockRules, SourceLock
+from gateway.media.path import PacketPath, routes
+from gateway.media.plane import DirectionStats, MediaStats
+from gateway.media.port import ContinuousPort, RtpPort
+from gateway.media.ports import PortPair
+from gateway.protocol.rtcp import Reporter
+from gateway.protocol.rtp import OutgoingStream, is_rtcp
+from gateway.protocol.sdp import LocalMedia, Negotiated, SdpSession
+from gateway.protocol.sdp.description import ip_or_none
+
+_PACKET_BYTES: Final = 2048  # over an Ethernet MTU: what is longer is no audio packet
+_CODECS: Final = ("PCMU", "PCMA")
+
+
+def _usable(host: str, port: int) -> Address | None:
+    """Return where to send to, None where the peer named a host by name, no port, or nowhere."""
+    address = ip_or_none(host)
+    if address is None or address.is_unspecified or not port:
+        return None
+    return str(address), port
+
+
+class RtpSession:
+    """The media of one call.
+
+    Args:
+        pair: its sockets; closed with the session.
+        local_address: IP address that the SIP peer reaches us by.
+        random_bits: gives random bits, for SSRCs and numbers.
+        rules: of the source lock.
+        rtcp_interval_s: seconds between RTCP reports.
+        jitter: gives a number from 0 to 1, to spread the reports (RFC 3550 section 6.2).
+    """
+
+    def __init__(
+        self,
+        pair: PortPair,
+        local_address: str,
+        *,
+        random_bits: Callable[[int], int],
+        rules: LockRules,
+        rtcp_interval_s: float,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.pair = pair
+        self.sdp = SdpSession(random_bits(62), _CODECS)
+        self._local_address = local_address
+        self._random_bits = random_bits
+        self._rtcp_interval_s = rtcp_interval_s
+        self._jitter = jitter
+        self._log = structlog.get_logger()
+        self._loop = asyncio.get_running_loop()
+        self._port: RtpPort | None = None
+        self._to_sip = PacketPath(OutgoingStream(random_bits))
+        self._to_wa = PacketPath(OutgoingStream(random_bits))
+        self._lock = SourceLock(self._to_wa.accepts, rules)
+        self._target: Address | None = None  # where RTP goes, None: nowhere
+        self._rtcp_target: Address | None = None
+        self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, f"{random_bits(96):024x}")
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._to_wa.closed = self._to_sip.closed = "not_connected"
+        self._send_rtp = pair.rtp.sendto
+        self._loop.add_reader(pair.rtp.fileno(), self._rtp_readable)
+        self._loop.add_reader(pair.rtcp.fileno(), self._rtcp_readable)
+
+    def local(self, local_address: str) -> LocalMedia:
+        """Return where we receive; the sockets' own address where they are bound to one."""
+        if self.pair.wildcard:
+            self._local_address = local_address
+        return LocalMedia(self._local_address, self.pair.port, self.pair.port + 1)
+
+    def apply(self, negotiated: Negotiated) -> None:
+        """Send and receive as *negotiated* says, at once."""
+        now = time.monotonic()
+        signalled = _usable(*negotiated.remote)
+        if signalled is not None:  # a hold by c=0.0.0.0 is no move: where the peer is stays known
+            self._lock.signal(signalled, now)
+        address = ip_or_none(negotiated.remote[0])
+        deaf = address is not None and address.is_unspecified
+        self._lock.frozen = deaf or not negotiated.receives
+        self._rtcp_target = None if deaf else _usable(*negotiated.remote_rtcp)
+        self._to_sip.closed = None if negotiated.sends else "hold"
+        self._aim()
+        self._wire()
+        if self._timer is None and not self._closed:
+            self._schedule()
+
+    def connect(self, port: RtpPort) -> None:
+        """Let packets flow between the SIP peer and *port*."""
+        if self._port is not None:
+            self._port.set_receiver(None)
+        self._port = port
+        self._to_wa.redirect(port.outgoing if isinstance(port, ContinuousPort) else OutgoingStream(self._random_bits))
+        self._wire()
+        port.set_receiver(self._from_page)
+
+    def _wire(self) -> None:
+        """Build the tables of payload types from what was negotiated and what the page speaks."""
+        negotiated, port = self.sdp.negotiated, self._port
+        if negotiated is None:
+            return
+        self._to_wa.closed = "not_connected" if port is None else None if negotiated.receives else "hold"
+        page = dict(port.payload_types) if port is not None else dict.fromkeys(negotiated.send, 0)
+        preferred = negotiated.codec if negotiated.codec in page else None
+        self._to_wa.set_routes(routes(negotiated.receive, page, preferred))
+        self._to_sip.set_routes(routes({n: codec for codec, n in page.items()}, negotiated.send, negotiated.codec))
+
+    def _aim(self) -> None:
+        self._target = self._lock.target
+
+    def _from_page(self, packet: bytes, now_s: float) -> None:
+        forwarded = self._to_sip.forward(packet, now_s)
+        if forwarded is None:
+            return
+        target = self._target
+        if target is None:
+            self._to_sip.drop("no_address")
+            return
+        try:
+            self._send_rtp(forwarded, target)
+        except BlockingIOError:
+            self._to_sip.drop("socket_full")
+        except OSError:
+            self._to_sip.drop("send_failed")
+
+    def _rtp_readable(self) -> None:
+        try:
+            packet, address = self.pair.rtp.recvfrom(_PACKET_BYTES)
+        except OSError:  # nothing there after all, or an ICMP error of an earlier packet
+            return
+        now = time.monotonic()
+        source = address[:2]
+        if source != self._lock.locked:
+            if is_rtcp(packet):
+                self._to_wa.drop("rtcp_on_rtp_port")
+                return
+            if not self._lock.admit(source, packet, now):
+                self._to_wa.drop("foreign_source")
+                return
+            self._aim()
+        else:
+            self._lock.heard(now)
+        forwarded = self._to_wa.forward(packet, now)
+        if forwarded is not None and self._port is not None:
+            self._port.send(forwarded)
+
+    def _rtcp_readable(self) -> None:
+        try:
+            packet, address = self.pair.rtcp.recvfrom(_PACKET_BYTES)
+        except OSError:
+            return
+        source: Address = address[:2]
+        # RTCP tells only figures, but it also moves our reports: the host must be one that RTP is taken from.
+        hosts = {known[0] for known in (self._lock.target, self._rtcp_target) if known is not None}
+        if source[0] not in hosts:
+            self._to_wa.drop("foreign_rtcp")
+            return
+        try:
+            self._reporter.receive(packet, time.monotonic(), time.time())
+        except RemoteProtocolError:
+            self._to_wa.drop("malformed_rtcp")
+            return
+        if self._rtcp_target is not None:
+            self._rtcp_target = source
+
+    def _schedule(self) -> None:
+        delay = self._rtcp_interval_s * (0.5 + self._jitter())
+        self._timer = self._loop.call_later(delay, self._report)
+
+    def _report(self) -> None:
+        self._send_report(goodbye=False)
+        self._schedule()
+
+    def _send_report(self, *, goodbye: bool) -> None:
+        target = self._rtcp_target
+        if target is None:
+            return
+        locked = self._lock.locked
+        signalled = self._lock.signalled
+        if locked is not None and signalled is not None and signalled[0] == target[0] != locked[0]:
+            # Behind a NAT the SDP's address reaches nobody: RTCP goes beside where RTP comes from.
+            target = (locked[0], min(locked[1] + 1, 65535))
+        try:
+            self.pair.rtcp.sendto(self._reporter.report(time.monotonic(), time.time(), goodbye=goodbye), target)
+        except OSError:
+            self._to_sip.drop("rtcp_send_failed")
+
+    def stats(self) -> MediaStats:
+        """Return the figures so far."""
+        trip = self._reporter.round_trip_s
+        return MediaStats(
+            wa_to_sip=_direction_stats(self._to_sip),
+            sip_to_wa=_direction_stats(self._to_wa),
+            round_trip_ms=None if trip is None else trip * 1000,
+            peer_lost=self._reporter.peer_lost,
+            peer_jitter_ms=self._reporter.peer_jitter / 8,  # 8 timestamp units in a millisecond
+            source_moves=self._lock.changes,
+        )
+
+    def close(self) -> None:
+        """Say goodbye and close the sockets."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._port is not None:
+            self._port.set_receiver(None)
+            self._port = None
+        if self.sdp.negotiated is not None:
+            self._send_report(goodbye=True)
+        self._loop.remove_reader(self.pair.rtp.fileno())
+        self._loop.remove_reader(self.pair.rtcp.fileno())
+        self.pair.close()
+
+
+def _direction_stats(path: PacketPath) -> DirectionStats:
+    reception = path.reception
+    return DirectionStats(
+        packets=reception.packets,
+        bytes=reception.octets,
+        passed=path.passed,
+        lost=reception.lost,
+        jitter_ms=reception.jitter_ms,
+        last_packet_s=reception.last_at_s,
+        source_changes=reception.changes,
+        transcoded=path.transcoded,
+        dropped=dict(path.dropped),
+        dropped_payload_types=dict(path.dropped_types),
+    )

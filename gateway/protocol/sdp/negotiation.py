@@ -1,0 +1,361 @@
+"""Offer and answer of the SIP side (RFC 3264), as a machine without I/O.
+
+One audio stream is spoken; each other m= line of the peer is refused in place (port 0). Deviations:
+
+- An answer keeps every common codec of the offer, in its order, so that either side may switch.
+- ``c=0.0.0.0`` (RFC 2543 hold) is answered as ``sendonly`` is, with ``recvonly``: the peer may play music.
+- SRTP profiles are refused with 488.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
+from gateway.protocol.sdp.description import (
+    Attribute,
+    MediaDescription,
+    Origin,
+    SessionDescription,
+    ip_or_none,
+    number,
+    parse_connection,
+    parse_sdp,
+)
+
+HoldDirection = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+"""RFC 3264 section 5.1, from the side of whose description it is in."""
+
+_DIRECTIONS: Final[tuple[HoldDirection, ...]] = ("sendrecv", "sendonly", "recvonly", "inactive")
+_STATIC: Final[dict[int, tuple[str, int]]] = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 13: ("CN", 8000)}  # RFC 3551
+_PREFERRED: Final[dict[str, int]] = {"PCMU": 0, "PCMA": 8, "telephone-event": 101}
+_PROFILES: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
+_EVENTS: Final = "telephone-event"
+_EVENT_RANGE: Final = "0-15"  # the sixteen DTMF digits (RFC 4733 section 3.2)
+
+
+class NoCommonCodec(RemoteProtocolError):
+    """The peer's description holds no audio that we speak: no common codec, or only transports that we lack."""
+
+    code = "no_common_codec"
+    sip_status = 488
+
+    def __init__(self, message: str = "No common codec; offer PCMU or PCMA") -> None:
+        super().__init__(message, 488)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMedia:
+    """Where we receive.
+
+    Attributes:
+        address: IP address that the peer reaches us by.
+        rtp_port: UDP port.
+        rtcp_port: UDP port.
+    """
+
+    address: str
+    rtp_port: int
+    rtcp_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What both sides agreed on.
+
+    Attributes:
+        codec: the one that we send by default, ``PCMU`` or ``PCMA``.
+        payload_type: its number towards the peer.
+        ptime_ms: milliseconds of audio per packet that the peer asked for.
+        direction: ours: ``recvonly`` where the peer holds us.
+        telephone_event: payload type of RFC 4733 events towards the peer, None where it takes none.
+        remote: host and port that the peer receives RTP on; port 0 or host 0.0.0.0 where it receives nothing.
+        remote_rtcp: the same for RTCP.
+        send: payload type towards the peer by codec.
+        receive: codec by payload type that the peer may send.
+    """
+
+    codec: str
+    payload_type: int
+    ptime_ms: int
+    direction: HoldDirection
+    telephone_event: int | None
+    remote: tuple[str, int]
+    remote_rtcp: tuple[str, int]
+    send: Mapping[str, int] = field(default_factory=dict)
+    receive: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def sends(self) -> bool:
+        """Whether we may send audio."""
+        return self.direction in {"sendrecv", "sendonly"}
+
+    @property
+    def receives(self) -> bool:
+        """Whether the peer may send audio."""
+        return self.direction in {"sendrecv", "recvonly"}
+
+
+def reverse(direction: HoldDirection) -> HoldDirection:
+    """Return the same direction as the other side sees it."""
+    return {"sendonly": "recvonly", "recvonly": "sendonly"}.get(direction, direction)  # type: ignore[return-value]
+
+
+def meet(one: HoldDirection, other: HoldDirection) -> HoldDirection:
+    """Return what both allow, both seen from the same side."""
+    sends = one in {"sendrecv", "sendonly"} and other in {"sendrecv", "sendonly"}
+    receives = one in {"sendrecv", "recvonly"} and other in {"sendrecv", "recvonly"}
+    return _DIRECTIONS[(0 if receives else 1) if sends else (2 if receives else 3)]
+
+
+class SdpSession:
+    """Offer and answer of one call.
+
+    Args:
+        session_id: number of the o= line, random (RFC 8866 section 5.2).
+        codecs: audio codecs that we speak, best first.
+        ptime_ms: milliseconds of audio per packet that we ask for.
+    """
+
+    def __init__(self, session_id: int, codecs: Sequence[str] = ("PCMU", "PCMA"), ptime_ms: int = 20) -> None:
+        self._session_id = session_id
+        self._codecs = tuple(codecs)
+        self._ptime_ms = ptime_ms
+        self._version = 0
+        self._sent: SessionDescription | None = None
+        self._offered: dict[int, str] | None = None
+        self._lines: tuple[MediaDescription, ...] = ()  # refused ones as they were answered; ours at _index
+        self._index = 0
+        self._numbers: dict[str, int] = {}  # payload types in use: they keep their meaning (RFC 3264 section 8.3.2)
+        self.negotiated: Negotiated | None = None
+
+    def create_offer(self, local: LocalMedia, direction: HoldDirection = "sendrecv") -> str:
+        """Return an offer with all that we speak; in a running session, one that fits it.
+
+        Args:
+            local: where we receive.
+            direction: ours.
+        """
+        numbers = self._choose_numbers()
+        profile = self._lines[self._index].profile if self._lines else "RTP/AVP"
+        audio = self._audio(profile, {number: name for name, number in numbers.items()}, local, direction, None)
+        lines = list(self._lines) or [audio]
+        lines[self._index] = audio
+        self._offered = {number: name for name, number in numbers.items()}
+        return self._write(local, lines, always=True)
+
+    def accept_answer(self, text: str) -> Negotiated:
+        """Take the answer to our last offer. A second answer to it (a fork, 183 then 200) replaces the first.
+
+        Raises:
+            RemoteProtocolError: it is malformed or does not fit the offer.
+            NoCommonCodec: the peer refused the audio.
+            LocalProtocolError: nothing was offered.
+        """
+        if self._offered is None or self._sent is None:
+            raise LocalProtocolError("An SDP answer without an offer")
+        answer = parse_sdp(text)
+        if len(answer.media) != len(self._sent.media):
+            raise RemoteProtocolError("SDP answer has another number of m= lines than the offer", 488)
+        ours = self._sent.media[self._index]
+        audio = answer.media[self._index]
+        if audio.media != ours.media:
+            raise RemoteProtocolError("SDP answer has its m= lines in another order", 488)
+        if audio.port == 0:
+            raise NoCommonCodec("The peer refused the audio")
+        if audio.profile not in _PROFILES:
+            raise NoCommonCodec(f"The peer answered with the transport {audio.profile[:20]!r}, which was not offered")
+        theirs = self._common(audio)
+        offered_names = set(self._offered.values())
+        theirs = {number: name for number, name in theirs.items() if name in offered_names}
+        # Some peers send with the numbers of their own answer, though ours hold (RFC 3264 section 6.1).
+        receive = {**{n: c for n, c in theirs.items() if n not in self._offered}, **self._offered}
+        negotiated = self._agree(answer, audio, theirs, receive, _direction(ours, None))
+        self._keep(list(self._sent.media), negotiated)
+        return negotiated
+
+    def answer_offer(
+        self, text: str, local: LocalMedia, direction: HoldDirection = "sendrecv"
+    ) -> tuple[str, Negotiated]:
+        """Answer the peer's offer. Where it cannot be answered the session stays as it was.
+
+        Args:
+            text: the offer.
+            local: where we receive.
+            direction: what we want, ours.
+
+        Raises:
+            RemoteProtocolError: it is malformed.
+            NoCommonCodec: there is no audio in it that we speak.
+        """
+        offer = parse_sdp(text)
+        index = self._find_audio(offer)
+        audio = offer.media[index]
+        common = self._common(audio)
+        negotiated = self._agree(offer, audio, common, common, direction)
+        lines = [
+            self._audio(audio.profile, common, local, negotiated.direction, negotiated.ptime_ms)
+            if position == index
+            else MediaDescription(media.media, 0, media.profile, media.formats)
+            for position, media in enumerate(offer.media)
+        ]
+        mid = audio.value("mid")
+        if mid is not None:
+            lines[index] = replace(lines[index], attributes=(*lines[index].attributes, ("mid", mid)))
+        self._index = index
+        self._offered = None
+        self._keep(lines, negotiated)
+        return self._write(local, lines, always=False), negotiated
+
+    def _find_audio(self, offer: SessionDescription) -> int:
+        audio = [(n, m) for n, m in enumerate(offer.media) if m.media == "audio" and m.port]
+        plain = [(n, m) for n, m in audio if m.profile in _PROFILES]
+        for index, media in plain:
+            if any(name != _EVENTS for name in self._common(media).values()):
+                return index
+        if not audio:
+            raise NoCommonCodec("The offer holds no audio")
+        if not plain:
+            raise NoCommonCodec("The offer holds no audio over plain RTP (RTP/AVP), and SRTP is not supported")
+        raise NoCommonCodec
+
+    def _common(self, media: MediaDescription) -> dict[int, str]:
+        """Return codec by payload type, in the order of *media*, each codec once."""
+        mapped = dict(_STATIC)
+        for value in media.values("rtpmap"):
+            parts = value.split()
+            payload_type = number(parts[0], 0, 127) if len(parts) == 2 else None
+            if payload_type is None:
+                continue
+            encoding = parts[1].split("/")
+            rate = number(encoding[1], 1, 400_000) if len(encoding) > 1 else None
+            mono = len(encoding) < 3 or encoding[2] == "1"
+            mapped[payload_type] = (encoding[0], rate if rate is not None and mono else 0)
+        found: dict[int, str] = {}
+        for text in media.formats:
+            payload_type = number(text, 0, 127)
+            name, rate = mapped.get(payload_type, ("", 0)) if payload_type is not None else ("", 0)
+            known = next((codec for codec in (*self._codecs, _EVENTS) if codec.lower() == name.lower()), None)
+            if payload_type is not None and known is not None and rate == 8000 and known not in found.values():
+                found[payload_type] = known
+        return found
+
+    def _agree(
+        self,
+        description: SessionDescription,
+        audio: MediaDescription,
+        send: Mapping[int, str],
+        receive: Mapping[int, str],
+        wanted: HoldDirection,
+    ) -> Negotiated:
+        codecs = {name: payload_type for payload_type, name in send.items() if name != _EVENTS}
+        if not codecs:
+            raise NoCommonCodec
+        codec = next(iter(codecs))
+        host = audio.address or description.address
+        if host is None:
+            raise RemoteProtocolError("SDP has no c= line")
+        address = ip_or_none(host)
+        if address is not None and (address.is_multicast or str(address) == "255.255.255.255"):
+            raise RemoteProtocolError("SDP asks for audio to a group address", 488)
+        direction = meet(reverse(_direction(audio, description)), wanted)
+        if address is not None and address.is_unspecified:  # RFC 2543 hold, RFC 3264 section 8.4
+            direction = meet(direction, "recvonly")
+        return Negotiated(
+            codec=codec,
+            payload_type=codecs[codec],
+            ptime_ms=_ptime(audio, description) or self._ptime_ms,
+            direction=direction,
+            telephone_event=next((n for n, name in send.items() if name == _EVENTS), None),
+            remote=(host, audio.port),
+            remote_rtcp=_rtcp(audio, host),
+            send=codecs,
+            receive=dict(receive),
+        )
+
+    def _audio(
+        self,
+        profile: str,
+        formats: Mapping[int, str],
+        local: LocalMedia,
+        direction: HoldDirection,
+        ptime_ms: int | None,
+    ) -> MediaDescription:
+        attributes: list[Attribute] = [("rtpmap", f"{n} {name}/8000") for n, name in formats.items()]
+        attributes += [("fmtp", f"{n} {_EVENT_RANGE}") for n, name in formats.items() if name == _EVENTS]
+        attributes += [
+            ("ptime", str(ptime_ms or self._ptime_ms)),
+            ("rtcp", str(local.rtcp_port)),
+            (direction, None),
+        ]
+        return MediaDescription(
+            "audio", local.rtp_port, profile, tuple(map(str, formats)), attributes=tuple(attributes)
+        )
+
+    def _choose_numbers(self) -> dict[str, int]:
+        names = (*self._codecs, _EVENTS)
+        order = list(names)
+        if self.negotiated is not None:  # the codec in use first, so that a refresh changes nothing
+            order.sort(key=lambda name: (name == _EVENTS, self.negotiated is None or name != self.negotiated.codec))
+        taken = {self._numbers[name] for name in names if name in self._numbers}
+        chosen: dict[str, int] = {}
+        for name in order:
+            payload_type = self._numbers.get(name, _PREFERRED[name])
+            if name not in self._numbers and payload_type in taken:
+                payload_type = next(n for n in range(96, 128) if n not in taken)
+            taken.add(payload_type)
+            chosen[name] = payload_type
+        return chosen
+
+    def _keep(self, lines: Sequence[MediaDescription], negotiated: Negotiated) -> None:
+        self._lines = tuple(lines)
+        reused = set(negotiated.receive)
+        self._numbers = {name: n for name, n in self._numbers.items() if n not in reused}
+        self._numbers.update({name: payload_type for payload_type, name in negotiated.receive.items()})
+        self.negotiated = negotiated
+
+    def _write(self, local: LocalMedia, lines: Sequence[MediaDescription], *, always: bool) -> str:
+        """Return the description as text; its version goes up when it says something else (RFC 3264 section 8)."""
+        origin = Origin("-", str(self._session_id), self._version, local.address)
+        description = SessionDescription(origin, tuple(lines), address=local.address)
+        if self._sent is None or always or description != self._sent:
+            self._version += 1
+            description = replace(description, origin=replace(origin, version=self._version))
+        self._sent = description
+        return str(description)
+
+
+def _direction(media: MediaDescription, description: SessionDescription | None) -> HoldDirection:
+    for direction in _DIRECTIONS:
+        if media.has(direction):
+            return direction
+    if description is not None:
+        for direction in _DIRECTIONS:
+            if description.has(direction):
+                return direction
+    return "sendrecv"
+
+
+def _ptime(media: MediaDescription, description: SessionDescription) -> int | None:
+    """Return the ptime asked for, None where there is none or it makes no sense."""
+    text = (media.value("ptime") or description.value("ptime") or "").strip()
+    limit = number((media.value("maxptime") or "").strip(), 10, 1000) or 60
+    asked = number(text.partition(".")[0], 10, 60)
+    return None if asked is None else min(asked, limit)
+
+
+def _rtcp(media: MediaDescription, host: str) -> tuple[str, int]:
+    """Return where the peer receives RTCP (RFC 3605); by default the port after that of RTP."""
+    fallback = (host, min(media.port + 1, 65535))
+    parts = (media.value("rtcp") or "").split(maxsplit=1)
+    port = number(parts[0], 1, 65535) if parts else None
+    if port is None:
+        return fallback
+    if len(parts) == 1:
+        return host, port
+    try:
+        return parse_connection(parts[1]), port
+    except RemoteProtocolError:
+        return fallback
