@@ -1,1 +1,57 @@
-"""Chrome over CDP: connection, target discovery, injection, the node helper's client."""
+"""Chrome over CDP: connection, target discovery, injection, the node helper's client (docs/ARCHITECTURE.md 8.4)."""
+
+from gateway.browser.allow import AllowList
+from gateway.browser.assets import PAGE_ABI, Assets, fetch_assets
+from gateway.browser.browser import Browser, BrowserStatus
+from gateway.browser.cdp import CdpConnection, connect_cdp
+from gateway.browser.discovery import ChromeVersion, PageInfo, chrome_version, list_pages
+from gateway.browser.endpoint import BrowserEndpoint, HttpEndpoint, check_literal, parse_browser_url, parse_http_url
+from gateway.browser.errors import (
+    AddressNotAllowed,
+    AssetError,
+    CdpError,
+    ChromeUnauthorized,
+    ChromeUnreachable,
+    ConnectionLost,
+    HelperError,
+    PageError,
+    PageGone,
+)
+from gateway.browser.helper import HelperClient
+from gateway.browser.opening import open_page
+from gateway.browser.page import PageTarget
+from gateway.browser.settings import BrowserSettings, HttpSettings
+
+__all__ = [
+    "PAGE_ABI",
+    "AddressNotAllowed",
+    "AllowList",
+    "AssetError",
+    "Assets",
+    "Browser",
+    "BrowserEndpoint",
+    "BrowserSettings",
+    "BrowserStatus",
+    "CdpConnection",
+    "CdpError",
+    "ChromeUnauthorized",
+    "ChromeUnreachable",
+    "ChromeVersion",
+    "ConnectionLost",
+    "HelperClient",
+    "HelperError",
+    "HttpEndpoint",
+    "HttpSettings",
+    "PageError",
+    "PageGone",
+    "PageInfo",
+    "PageTarget",
+    "check_literal",
+    "chrome_version",
+    "connect_cdp",
+    "fetch_assets",
+    "list_pages",
+    "open_page",
+    "parse_browser_url",
+    "parse_http_url",
+]
