@@ -1,0 +1,483 @@
+"""The far end: the phone at the other side of the page's calls, and the server in between.
+
+Everything that the page is told goes through :class:`PageLine`, everything that the far end says and hears through the
+one :class:`Call` that an account can have at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from tests.standin.schemas import RejectReason, RingRequest, Settings
+from tests.standin.sound import FRAME, PAGE_SOUNDS_HZ, Samples
+from tests.standin.tape import HeardTape, SayQueue
+
+FRAME_S: Final = 0.02
+MY_PHONE: Final = "4930901820"
+AUDIBLE: Final = 104  # -50 dBFS
+
+CallState = Literal["calling", "ringing", "accepted", "active", "ended"]
+Message = dict[str, Any]
+
+
+class NotNow(Exception):
+    """What was asked for does not fit the present state; the message is a sentence for the caller."""
+
+
+def lid_of(phone: str) -> str:
+    """Return the LID of a number: always the same one, and it does not show the number."""
+    return str(10**14 + int.from_bytes(hashlib.sha256(phone.encode()).digest()[:6], "big") % 10**14)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, as the far end sees it. ``incoming`` and ``outgoing`` are the page's directions."""
+
+    id: str
+    direction: Literal["incoming", "outgoing"]
+    phone: str
+    lid: str | None
+    name: str | None
+    video: bool
+    state: CallState
+    began_at: float
+    accepted_at: float | None = None
+    active_at: float | None = None
+    ended_at: float | None = None
+    ended_by: str | None = None
+    reason: str | None = None
+    offered: bool = False
+
+    @property
+    def jid(self) -> str:
+        """The peer as the page is to know it."""
+        return f"{self.lid}@lid" if self.lid else f"{self.phone}@c.us"
+
+    @property
+    def audible(self) -> bool:
+        """Whether both sides have taken the call, so that audio flows."""
+        return self.state in ("accepted", "active")
+
+    def describe(self) -> Message:
+        """Return what ``GET /state`` says of the call."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "offered"} | {"jid": self.jid}
+
+
+@dataclass(slots=True, eq=False)
+class PageLine:
+    """One connected page: what is sent to it, and what it last said of itself."""
+
+    outbox: asyncio.Queue[Message | None] = field(default_factory=lambda: asyncio.Queue(256))
+    stack_ready: bool = False
+    report: Message = field(default_factory=dict)
+
+    def send(self, message: Message) -> None:
+        """Queue a message. A page that takes none for 256 messages is as good as gone."""
+        if not self.outbox.full():
+            self.outbox.put_nowait(message)
+
+
+@dataclass(slots=True, eq=False)
+class MediaLine:
+    """The audio line of one call. A full box drops its oldest frame and counts it."""
+
+    call_id: str
+    outbox: asyncio.Queue[bytes | str | None] = field(default_factory=lambda: asyncio.Queue(50))  # 1 s of frames
+    said: int = 0
+    dropped: int = 0
+    counts: Message = field(default_factory=dict)
+
+    def send(self, data: bytes | str) -> None:
+        """Queue a frame or a text."""
+        if self.outbox.full():
+            self.outbox.get_nowait()
+            self.dropped += 1
+        self.outbox.put_nowait(data)
+
+
+class FarEnd:
+    """The other phone and the server between it and the page.
+
+    Args:
+        settings: how to behave at the start.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.page: PageLine | None = None
+        self.media: MediaLine | None = None
+        self.call: Call | None = None
+        self.history: deque[Call] = deque(maxlen=50)
+        self.csp_reports: deque[Message] = deque(maxlen=200)
+        self.marks: dict[str, deque[Message]] = {
+            "emitted": deque(maxlen=5000), "received": deque(maxlen=5000), "events": deque(maxlen=5000)
+        }  # fmt: skip
+        self.heard = HeardTape(time.monotonic())
+        self.say = SayQueue()
+        self.get_user_media_calls = 0
+        self.pages_seen = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._pongs: dict[int, asyncio.Future[Message]] = {}
+        self._first: set[str] = set()
+        self._phones: dict[str, str] = {}  # by LID, of everyone that the page has heard of
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Speak, and own the far end's timers, until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            ready()
+            await self._speak()
+
+    # --- the remote control ---
+
+    def ring(self, request: RingRequest) -> Call:
+        """Call the page's account.
+
+        Raises:
+            NotNow: no page is there, nobody is logged in, or the account is in a call.
+        """
+        if self.page is None:
+            raise NotNow("No page is connected.")
+        if not self.settings.logged_in:
+            raise NotNow("The page is logged out.")
+        if self.call is not None:
+            raise NotNow("The account is in a call; there is one at a time.")
+        use_lid = self.settings.lid if request.lid is None else request.lid
+        call = Call(
+            id=uuid.uuid4().hex.upper(), direction="incoming", phone=request.caller,
+            lid=lid_of(request.caller) if use_lid else None, name=request.name, video=request.video,
+            state="ringing", began_at=time.time(),
+        )  # fmt: skip
+        self.call = call
+        self._phones[lid_of(call.phone)] = call.phone
+        self._event("ring", call)
+        self._after(self.settings.ring_timeout_s, call, lambda: self._give_up(call, "timeout"))
+        self._offer()
+        return call
+
+    def answer(self) -> Call:
+        """Take the page's call.
+
+        Raises:
+            NotNow: the far end is not ringing.
+        """
+        call = self._current("outgoing", "ringing")
+        call.state, call.accepted_at = "accepted", time.time()
+        self._event("accepted", call)
+        self._tell({"type": "accept", "id": call.id})
+        return call
+
+    def reject(self, reason: RejectReason) -> Call:
+        """Refuse the page's call.
+
+        Raises:
+            NotNow: the page does not call.
+        """
+        call = self._current("outgoing", "calling", "ringing")
+        if reason == "busy":
+            # The peer's being busy is shown first, the call ends a moment later.
+            self._tell({"type": "busy", "id": call.id})
+            self._after(0.15, call, lambda: self._refuse(call, "busy", "rejected"))
+        else:
+            self._refuse(call, reason, "unavailable" if reason in ("timeout", "unreachable") else "rejected")
+        return call
+
+    def hang_up(self) -> Call:
+        """End the call from the far end; before it was answered, its caller has given up.
+
+        Raises:
+            NotNow: there is no call.
+        """
+        if self.call is None:
+            raise NotNow("There is no call.")
+        call = self.call
+        self._tell({"type": "terminate", "id": call.id})
+        self._end(call, "far_end", "hangup")
+        return call
+
+    def elsewhere(self) -> Call:
+        """Answer the call on another device of the same account.
+
+        Raises:
+            NotNow: the page does not ring.
+        """
+        call = self._current("incoming", "ringing")
+        self._tell({"type": "elsewhere", "id": call.id})
+        self._end(call, "elsewhere", "accepted_elsewhere")
+        return call
+
+    def change_settings(self, settings: Settings) -> None:
+        """Behave by *settings* from now on; the page is told."""
+        if self.call is not None and not settings.logged_in:
+            self.hang_up()
+        self.settings = settings
+        self._tell(self._session())
+        self._offer()
+
+    def describe(self) -> Message:
+        """Return what ``GET /state`` says."""
+        report = self.page.report if self.page else {}
+        return {
+            "page": {
+                "connected": self.page is not None, "stack_ready": self.page is not None and self.page.stack_ready,
+                "seen": self.pages_seen, "call": report.get("call"),
+            },
+            "ring_tone": report.get("ringtone", {"playing": False, "blocked": 0}),
+            "message_sounds": report.get("messages", {"played": 0}),
+            "sounds_hz": PAGE_SOUNDS_HZ,
+            "settings": self.settings.model_dump(),
+            "me": {"phone": MY_PHONE, "lid": lid_of(MY_PHONE)},
+            "call": self.call.describe() if self.call else None,
+            "ended_calls": [call.describe() for call in self.history],
+            "media": {
+                "connected": self.media is not None, "frames_said": self.media.said if self.media else 0,
+                "frames_dropped": self.media.dropped if self.media else 0, "heard_gaps": self.heard.gaps,
+                **(self.media.counts if self.media else {}),
+            },
+            "saying_s": self.say.seconds,
+            "get_user_media_calls": self.get_user_media_calls,
+            "csp_reports": list(self.csp_reports),
+        }  # fmt: skip
+
+    async def clock(self, timeout_s: float = 2.0) -> Message:
+        """Ask the page's playback worklet for its clock, as a mark would carry it.
+
+        Returns:
+            ``sent`` and ``received`` by this process's ``time.time()``, and ``worklet`` in between.
+
+        Raises:
+            NotNow: no call has its audio up.
+        """
+        if self.media is None:
+            raise NotNow("No call has its audio up.")
+        number = len(self._pongs) + 1
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._pongs[number] = answer
+        try:
+            sent = time.time()
+            self.media.send(f'{{"type":"ping","number":{number}}}')
+            pong = await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError:
+            raise NotNow("The page's audio did not answer.") from None
+        finally:
+            del self._pongs[number]
+        return {"sent": sent, "worklet": pong["worklet"], "received": pong["received"]}
+
+    # --- the page ---
+
+    def page_connected(self) -> PageLine:
+        """Take a page in; an earlier one is told to go."""
+        if self.page is not None:
+            self.page.send({"type": "conflict"})
+            self.page.outbox.put_nowait(None)
+            self._page_gone()
+        self.page = PageLine()
+        self.pages_seen += 1
+        self.page.send(self._session())
+        return self.page
+
+    def page_closed(self, page: PageLine) -> None:
+        """Note that a page went away, which ends its call."""
+        if self.page is page:
+            self._page_gone()
+
+    def page_said(self, page: PageLine, message: Message) -> None:
+        """Act on one message of the page."""
+        match message:
+            case {"type": "exists", "phone": str(phone), "query": query}:
+                exists = phone not in self.settings.not_on_whatsapp
+                self._phones[lid_of(phone)] = phone
+                page.send(
+                    {"answer": query, "exists": exists, "phone": phone,
+                     "lid": lid_of(phone) if exists and self.settings.lid else None}
+                )  # fmt: skip
+            case {"type": "stack_ready"}:
+                page.stack_ready = True
+                self._offer()
+            case {"type": "report"}:
+                page.report = message
+            case {"type": "get_user_media"}:
+                self.get_user_media_calls += 1
+            case {"type": "offer", "id": str(call_id), "to": str(jid)}:
+                self._dialled(page, call_id, jid, bool(message.get("video")))
+            case {"type": "accept" | "active" | "reject" | "terminate", "id": str(call_id)}:
+                if self.call is not None and self.call.id == call_id:
+                    self._page_acted(self.call, message)
+
+    # --- the audio ---
+
+    def media_connected(self, call_id: str) -> MediaLine:
+        """Take the audio line of a call."""
+        self.media = MediaLine(call_id)
+        return self.media
+
+    def media_closed(self, media: MediaLine) -> None:
+        """Note that an audio line went away."""
+        if self.media is media:
+            self.media = None
+
+    def heard_frame(self, media: MediaLine, data: bytes) -> None:
+        """Take one frame of what the page's microphone sends."""
+        if self.call is None or self.call.id != media.call_id or not self.call.audible:
+            return
+        samples = np.frombuffer(data, dtype="<i2", offset=16)
+        self._note_first("first_audio_in", self.call, samples)
+        self.heard.write(samples.astype(np.int16), time.monotonic())
+
+    def media_said(self, media: MediaLine, message: Message) -> None:
+        """Take a mark, a count or the answer to a ping."""
+        match message:
+            case {"type": "mark", "kind": "emitted" | "received" as kind, "ms": ms, "frame": frame}:
+                self.marks[kind].append({"at": _seconds(ms), "frame": frame, "call": media.call_id})
+            case {"type": "counts"}:
+                media.counts = {name: value for name, value in message.items() if name != "type"}
+            case {"type": "pong", "number": int(number), "workletMs": ms}:
+                if (waiting := self._pongs.get(number)) is not None and not waiting.done():
+                    waiting.set_result({"worklet": _seconds(ms), "received": time.time()})
+
+    async def _speak(self) -> None:
+        start, tick = time.monotonic(), 0
+        while True:
+            tick += 1
+            delay = start + tick * FRAME_S - time.monotonic()
+            if delay < -0.5:  # this process was held up: do not send a backlog in a burst
+                start, tick = time.monotonic(), 0
+                continue
+            await asyncio.sleep(max(0.0, delay))
+            call, media = self.call, self.media
+            if call is None or media is None or media.call_id != call.id or not call.audible:
+                continue
+            samples = self.say.frame()
+            self._note_first("first_audio_out", call, samples)
+            media.send(struct.pack("<IId", media.said * FRAME % 2**32, 0, time.time() * 1000) + samples.tobytes())
+            media.said += 1
+
+    # --- inside ---
+
+    def _session(self) -> Message:
+        return {
+            "type": "session",
+            "me": {"phone": MY_PHONE, "lid": lid_of(MY_PHONE)},
+            "settings": self.settings.model_dump(),
+        }
+
+    def _tell(self, message: Message) -> None:
+        if self.page is not None:
+            self.page.send(message)
+
+    def _offer(self) -> None:
+        # A page gets the offer once its stack runs; one whose account may not call never does.
+        call, page = self.call, self.page
+        if call is None or call.direction != "incoming" or call.offered or page is None or not page.stack_ready:
+            return
+        if not (self.settings.calling_enabled and self.settings.logged_in):
+            return
+        call.offered = True
+        page.send(
+            {"type": "offer", "id": call.id, "jid": call.jid, "phone": call.phone, "lid": call.lid,
+             "name": call.name, "video": call.video}
+        )  # fmt: skip
+
+    def _current(self, direction: str, *states: CallState) -> Call:
+        call = self.call
+        if call is None or call.direction != direction or call.state not in states:
+            now = "there is no call" if call is None else f"the call is {call.direction} and {call.state}"
+            raise NotNow(f"That needs an {direction} call that is {' or '.join(states)}; {now}.")
+        return call
+
+    def _dialled(self, page: PageLine, call_id: str, jid: str, video: bool) -> None:
+        user, _, server = jid.partition("@")
+        phone = self._phones.get(user) if server == "lid" else user
+        settings = self.settings
+        if self.call is not None or phone is None or phone in settings.not_on_whatsapp or not settings.calling_enabled:
+            page.send({"type": "nack", "id": call_id, "reason": "refused by the server"})
+            return
+        call = Call(
+            id=call_id, direction="outgoing", phone=phone, lid=user if server == "lid" else None, name=None,
+            video=video, state="calling", began_at=time.time(), offered=True,
+        )  # fmt: skip
+        self.call = call
+        self._event("dialled", call)
+        self._after(settings.dial_timeout_s, call, lambda: self._refuse(call, "timeout", "unavailable"))
+        if phone not in settings.unreachable:
+            self._after(settings.ring_delay_ms / 1000, call, lambda: self._let_ring(call))
+
+    def _let_ring(self, call: Call) -> None:
+        if call.state != "calling":
+            return
+        call.state = "ringing"
+        self._event("ringing", call)
+        self._tell({"type": "preaccept", "id": call.id})
+        if self.settings.auto_reject is not None:
+            self.reject(self.settings.auto_reject)
+        elif self.settings.auto_answer_ms is not None:
+            self._after(self.settings.auto_answer_ms / 1000, call, lambda: call.state == "ringing" and self.answer())
+
+    def _refuse(self, call: Call, reason: str, result: str) -> None:
+        if call.state in ("calling", "ringing"):
+            self._tell({"type": "reject", "id": call.id, "result": result})
+            self._end(call, "far_end", reason)
+
+    def _give_up(self, call: Call, reason: str) -> None:
+        if call.state == "ringing":
+            self._tell({"type": "terminate", "id": call.id})
+            self._end(call, "far_end", reason)
+
+    def _page_acted(self, call: Call, message: Message) -> None:
+        match message["type"]:
+            case "accept" if call.direction == "incoming" and call.state == "ringing":
+                call.state, call.accepted_at = "accepted", time.time()
+                self._event("accepted", call)
+            case "active" if call.state == "accepted":
+                call.state, call.active_at = "active", time.time()
+                self._event("active", call)
+            case "reject":
+                self._end(call, "page", str(message.get("reason", "declined")))
+            case "terminate":
+                self._end(call, "page", str(message.get("detail") or message.get("reason")))
+
+    def _page_gone(self) -> None:
+        self.page = None
+        if self.call is not None:
+            self._end(self.call, "page_gone", "the page went away")
+
+    def _end(self, call: Call, by: str, reason: str) -> None:
+        call.state, call.ended_at, call.ended_by, call.reason = "ended", time.time(), by, reason
+        self._event("ended", call)
+        self.history.append(call)
+        self._first.clear()
+        if self.call is call:
+            self.call = None
+            self.say.clear()
+
+    def _event(self, name: str, call: Call) -> None:
+        self.marks["events"].append({"event": name, "call": call.id, "at": time.time()})
+
+    def _note_first(self, name: str, call: Call, samples: Samples) -> None:
+        if name not in self._first and int(np.abs(samples.astype(np.int32)).max(initial=0)) > AUDIBLE:
+            self._first.add(name)
+            self._event(name, call)
+
+    def _after(self, seconds: float, call: Call, act: Callable[[], object]) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            if self.call is call:
+                act()
+
+        if self._tasks is None:
+            raise NotNow("The far end does not run yet.")
+        self._tasks.create_task(wait())
+
+
+def _seconds(ms: float) -> float:
+    # The worklet's clock shows whole milliseconds, cut off: the middle of that millisecond is the best guess.
+    return ms / 1000 + 0.0005

@@ -1,0 +1,170 @@
+// The line to the far end, in a thread of its own: 20 ms frames of 16 kHz s16 both ways over one WebSocket, each with
+// a header of 16 bytes: first sample's number (u32), zero (u32), sender's wall clock in ms (f64). Little endian.
+//
+// Towards the page there is a jitter buffer in the playback ring. It is filled with TARGET_FRAMES of silence when it
+// has run dry, it loses silent frames while it holds more than it should, and gains a bit more depth at each time that
+// it ran dry while somebody was speaking.
+"use strict";
+
+const FRAME = 320; // 20 ms
+const TARGET_FRAMES = 1280; // 80 ms: what a loaded machine with two cores needs to stay clean
+const TARGET_LIMIT = 3200; // 200 ms
+const SLACK = 640; // 40 ms of drift before silence is dropped
+
+const lines = new Map();
+const counts = { underruns: 0, dropped: 0, overruns: 0 };
+let socket = null;
+let open = false;
+let setup = null;
+let target = TARGET_FRAMES;
+let captured = 0;
+let spoke = false;
+
+function ringAt(offset) {
+  return {
+    positions: new Uint32Array(setup.heap, offset, 2),
+    signal: new Int32Array(setup.heap, offset, 1),
+    samples: new Float32Array(setup.heap, offset + 8, setup.ringFrames),
+  };
+}
+
+function fill(ring) {
+  const size = ring.samples.length;
+  return (Atomics.load(ring.positions, 0) - Atomics.load(ring.positions, 1) + size) % size;
+}
+
+function push(ring, samples) {
+  const size = ring.samples.length;
+  let write = Atomics.load(ring.positions, 0);
+  for (let index = 0; index < samples.length; index++) {
+    ring.samples[write] = samples[index];
+    write = (write + 1) % size;
+  }
+  Atomics.store(ring.positions, 0, write);
+}
+
+function play(ring, data) {
+  const pcm = new Int16Array(data, 16);
+  const samples = new Float32Array(pcm.length);
+  let silent = true;
+  for (let index = 0; index < pcm.length; index++) {
+    samples[index] = pcm[index] / 32768;
+    silent &&= pcm[index] === 0;
+  }
+  const held = fill(ring);
+  if (held === 0) {
+    if (spoke) {
+      counts.underruns += 1;
+      target = Math.min(target + 320, TARGET_LIMIT);
+      report();
+    }
+    push(ring, new Float32Array(target));
+  } else if (silent && held > target + SLACK) {
+    return;
+  } else if (silent && held < target - SLACK) {
+    push(ring, new Float32Array(FRAME)); // thinner than it should be: thicken it where nobody hears it
+  } else if (held + pcm.length >= ring.samples.length) {
+    counts.dropped += 1;
+    report();
+    return;
+  }
+  spoke = !silent;
+  push(ring, samples);
+}
+
+function sendFrame(ring) {
+  const size = ring.samples.length;
+  const data = new ArrayBuffer(16 + 2 * FRAME);
+  const header = new DataView(data);
+  header.setUint32(0, captured, true);
+  header.setFloat64(8, Date.now(), true);
+  const pcm = new Int16Array(data, 16);
+  let read = Atomics.load(ring.positions, 1);
+  for (let index = 0; index < FRAME; index++) {
+    pcm[index] = Math.max(-32768, Math.min(32767, Math.round(ring.samples[read] * 32768)));
+    read = (read + 1) % size;
+  }
+  Atomics.store(ring.positions, 1, read);
+  captured += FRAME;
+  if (socket.readyState === WebSocket.OPEN) {
+    socket.send(data);
+  }
+}
+
+async function pumpCapture() {
+  const ring = ringAt(setup.captureOffset);
+  while (open) {
+    while (fill(ring) >= FRAME) {
+      sendFrame(ring);
+    }
+    const seen = Atomics.load(ring.signal, 0);
+    if (fill(ring) < FRAME) {
+      const wait = Atomics.waitAsync(ring.signal, 0, seen, 100);
+      await wait.value;
+    }
+  }
+}
+
+function send(message) {
+  if (socket?.readyState === WebSocket.OPEN) {
+    socket.send(JSON.stringify(message));
+  }
+}
+
+function report() {
+  send({ type: "counts", ...counts, targetMs: target / 16 });
+}
+
+function receiveText(message) {
+  if (message.type === "ping") {
+    const port = lines.get(setup.playbackOffset);
+    if (port) {
+      port.postMessage({ type: "pong", number: message.number });
+    } else {
+      send({ type: "pong", number: message.number });
+    }
+  }
+}
+
+function openLine() {
+  const ring = ringAt(setup.playbackOffset);
+  socket = new WebSocket(setup.url);
+  socket.binaryType = "arraybuffer";
+  open = true;
+  socket.onopen = () => {
+    postMessage({ type: "connected" });
+    pumpCapture();
+  };
+  socket.onmessage = (event) => {
+    if (typeof event.data === "string") {
+      receiveText(JSON.parse(event.data));
+    } else if (lines.has(setup.playbackOffset)) {
+      play(ring, event.data);
+    }
+  };
+  socket.onclose = () => {
+    open = false;
+  };
+}
+
+onmessage = (event) => {
+  const message = event.data;
+  if (message.type === "open") {
+    setup = message;
+    openLine();
+  } else if (message.type === "line") {
+    lines.set(message.offset, message.port);
+    message.port.onmessage = (given) => {
+      if (given.data.type === "overrun") {
+        counts.overruns = given.data.count;
+        report();
+      } else {
+        send({ ...given.data, workerMs: Date.now() });
+      }
+    };
+  } else if (message.type === "close") {
+    open = false;
+    socket?.close();
+    close();
+  }
+};

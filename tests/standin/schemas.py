@@ -1,0 +1,84 @@
+"""What the remote control takes. Everything unknown is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+RejectReason = Literal["declined", "busy", "timeout", "unreachable", "blocked"]
+
+
+def _digits(value: str) -> str:
+    digits = re.sub(r"[\s()./+-]", "", value)
+    if not re.fullmatch(r"[1-9]\d{4,14}", digits):
+        raise ValueError("must be a phone number of 5 to 15 digits, with or without +")
+    return digits
+
+
+Phone = Annotated[str, AfterValidator(_digits)]
+Milliseconds = Annotated[int, Field(ge=0, le=60_000)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, strict=True)
+
+
+class RingRequest(_Closed):
+    """Somebody calls the page's account."""
+
+    caller: Phone = Field(alias="from")
+    name: Annotated[str, Field(max_length=100)] | None = None
+    video: bool = False
+    lid: bool | None = None
+
+
+class RejectRequest(_Closed):
+    """The far end does not take the page's call."""
+
+    reason: RejectReason = "declined"
+
+
+class SayRequest(_Closed):
+    """The far end speaks a tone."""
+
+    tone_hz: Annotated[float, Field(gt=0, lt=8000)]
+    seconds: Annotated[float, Field(gt=0, le=300)] = 1.0
+    level_dbfs: Annotated[float, Field(ge=-90, le=0)] = -20.0
+
+
+class Settings(_Closed):
+    """How the stand-in behaves; ``POST /settings`` changes the fields that it names.
+
+    Attributes:
+        logged_in: whether the account is linked; the page follows without a reload.
+        calling_enabled: the server property ``enable_web_calling``.
+        late_state_ms: how long a new call is the active one before it has a state.
+        lid: whether peers are known by a LID, where a request does not say.
+        not_on_whatsapp: numbers that are not there.
+        unreachable: numbers whose phone never rings.
+        auto_answer_ms: how long after its ringing the far end answers by itself; null: never.
+        auto_reject: the far end refuses every call at once.
+        ring_delay_ms: from the page's offer to the far end's ringing.
+        ring_timeout_s: how long the far end lets the page ring.
+        dial_timeout_s: how long the far end lets itself be rung.
+        ring_tone_sticks: the page's ring tone goes on after a call that was never answered.
+        message_sounds: messages come in during a call, and sound.
+        media_element_output: the page plays the call through a media element instead of the context's destination.
+    """
+
+    logged_in: bool = True
+    calling_enabled: bool = True
+    late_state_ms: Milliseconds = 60
+    lid: bool = False
+    not_on_whatsapp: list[Phone] = []
+    unreachable: list[Phone] = []
+    auto_answer_ms: Milliseconds | None = None
+    auto_reject: RejectReason | None = None
+    ring_delay_ms: Milliseconds = 150
+    ring_timeout_s: Annotated[float, Field(gt=0, le=300)] = 60.0
+    dial_timeout_s: Annotated[float, Field(gt=0, le=300)] = 90.0
+    ring_tone_sticks: bool = True
+    message_sounds: bool = True
+    media_element_output: bool = False
