@@ -80,15 +80,24 @@ class Settings(BaseSettings):
     helper_token: SecretStr | None = Field(
         None, description="Bearer token for node helpers whose URL has no userinfo; the helper reads the same variable"
     )
-    allowed_hosts: Names = Field(
-        ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
-        description="Networks and host names, separated by commas, that chromeRemoteURL, nodeRemoteHelper and "
-        "wasmServerIP may lead to. Private networks only: both ends are full control of a WhatsApp account",
+    allow_hosts: Names = Field(
+        (),
+        description="Host names, addresses and networks, separated by commas, that chromeRemoteURL, nodeRemoteHelper "
+        "and wasmServerIP may lead to beside loopback and private networks; empty, because both ends of such a "
+        "connection are full control of a WhatsApp account",
     )
-    cdp_connect_timeout_s: Seconds = Field(10.0, description="Seconds to reach Chrome: a slow VPN, not a dead host")
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Seconds to reach Chrome, helper or wasm server; a LAN takes milliseconds, a VPN one second"
+    )
     http_timeout_s: Seconds = Field(10.0, description="Seconds for an answer of helper or wasm server")
     webrtc_connect_timeout_s: Seconds = Field(15.0, description="Seconds for ICE and DTLS with the page")
-    reconnect_max_s: Seconds = Field(30.0, description="Cap of the pause between two tries to reach a part")
+    reconnect_max_s: Seconds = Field(
+        10.0, description="Cap of the pause between two tries to reach Chrome: what came back is found within it"
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="Certificates to trust for https and wss to Chrome, helper and wasm server; empty: the system's",
+    )
 
     state_dir: Path = Field(default_factory=_state_dir, description="Folder of database and secret key, made 0700")
     database_url: str = Field(
@@ -108,19 +117,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged")
     log_drop_pii: bool = Field(False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs")
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allow_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("allowed_hosts")
+    @field_validator("allow_hosts")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
             try:
-                ipaddress.ip_network(entry)
+                ipaddress.ip_network(entry, strict=False)
             except ValueError:
                 if "/" in entry:
                     raise ValueError(f"{entry!r} is not a network like 10.0.0.0/8") from None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.domain.bridge_config import BridgeConfig
+from gateway.config import Settings
+from gateway.domain.bridge_config import BridgeConfig, HostPolicy
 from gateway.domain.bridge_status import BridgeStatus
 from gateway.domain.ids import AccountId
+from gateway.ops.health import Health
+from gateway.ops.metrics import Metrics
+from gateway.store.store import Store
 
 
 class Accounts(Protocol):
@@ -36,3 +42,43 @@ class Accounts(Protocol):
 
     def status(self, account: AccountId) -> BridgeStatus:
         """Return the state of the account's parts and its calls; also for an account that was never configured."""
+
+
+class AccountsService(Accounts, Protocol):
+    """The accounts, as the process that runs them sees them (`gateway.service`)."""
+
+    async def drain(self) -> None:
+        """Refuse new calls from now on, and return when no call is in progress. The caller sets the time limit."""
+
+
+class OpenAccounts(Protocol):
+    """Makes the accounts of one process: `gateway.accounts.service.open_accounts`."""
+
+    def __call__(
+        self, settings: Settings, store: Store, metrics: Metrics, health: Health
+    ) -> AbstractAsyncContextManager[AccountsService]:
+        """Return a context manager: entering starts every stored account, leaving says BYE and stops them all.
+
+        Entering does not wait for peers. A fault that the accounts cannot mend by themselves is raised in the body
+        of the ``async with``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """What the API is made of.
+
+    Attributes:
+        host_policy: why a host may not be connected to, or None where it may; asked while a request is validated, so
+            it must not block (no DNS).
+        body_timeout_s: seconds for a request body to arrive.
+        body_limit_bytes: larger bodies are refused.
+    """
+
+    store: Store
+    accounts: Accounts
+    metrics: Metrics
+    health: Health
+    host_policy: HostPolicy
+    body_timeout_s: float = 10.0
+    body_limit_bytes: int = 64 * 1024

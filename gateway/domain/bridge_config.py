@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 from gateway.domain.errors import ConfigError
 from gateway.domain.hosts import UrlParts, check_host, parse_sip_server, parse_url
@@ -89,6 +91,9 @@ URLS: Final[dict[str, tuple[str, ...]]] = {
     "nodeRemoteHelper": ("http", "https"),
 }
 """Each field that holds a URL, with the schemes it may have."""
+
+_CHROME_PATH: Final = re.compile(r"/?|/devtools/browser/[^/]+|/json(/version)?/?")  # what people copy from Chrome
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")  # what fits into an Authorization header
 
 _DEFAULTS: Final = BridgeConfig()
 _PORTS: Final = frozenset({"sipListenPort", "wasmServerPort"})
@@ -245,9 +250,7 @@ def _check_wasm_host(value: str, host_policy: HostPolicy) -> None:
 
 def _check_chrome_url(value: str, host_policy: HostPolicy) -> None:
     parts = parse_url(value, URLS["chromeRemoteURL"])
-    browser_id = parts.path.removeprefix("/devtools/browser/")
-    full = parts.path != browser_id and browser_id and "/" not in browser_id
-    if parts.path not in {"", "/"} and not (full and parts.scheme in {"ws", "wss"}):
+    if not _CHROME_PATH.fullmatch(parts.path):
         raise ValueError("must be ws://host:port, http://host:port or ws://host:port/devtools/browser/<id>")
     _check_url(parts, host_policy)
 
@@ -257,8 +260,8 @@ def _check_helper_url(value: str, host_policy: HostPolicy) -> None:
 
 
 def _check_url(parts: UrlParts, host_policy: HostPolicy) -> None:
-    if parts.userinfo == "":
-        raise ValueError("must not have an empty token before the @")
+    if parts.userinfo is not None and not _TOKEN.fullmatch(unquote(parts.userinfo).strip(":")):
+        raise ValueError("must have a token of visible ASCII characters before the @")
     _ask(host_policy, parts.host)
 
 

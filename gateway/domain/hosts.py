@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
-_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")  # "_": names of compose services
+_LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")  # "_": names of compose services
 _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 SIP_TRANSPORTS: Final = ("udp", "tcp", "tls", "wss")

@@ -1,0 +1,66 @@
+"""The HTTP API as a Starlette application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.api.bridge import BridgeEndpoints
+from gateway.api.deps import ApiDeps
+from gateway.api.middleware import RequestMiddleware
+from gateway.api.problems import on_http_exception, on_ponte_error
+from gateway.domain.errors import PonteError
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(deps: ApiDeps) -> Starlette:
+    """Return the API.
+
+    Every answer that is not a 2xx (and not a 503 of ``/readyz``) is problem+json: `gateway.api.problems`.
+
+    Args:
+        deps: the parts that it works on.
+    """
+    bridge = BridgeEndpoints(deps)
+
+    async def livez(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        results = await deps.health.results()
+        ready = all(result.ok for result in results)
+        checks = {result.name: {"ok": result.ok, "detail": result.detail} for result in results}
+        return JSONResponse({"status": "ok" if ready else "unfit", "checks": checks}, 200 if ready else 503)
+
+    async def metrics(request: Request) -> Response:
+        return Response(deps.metrics.render(), headers={"Content-Type": deps.metrics.content_type})
+
+    app = Starlette(
+        routes=[
+            _route("/call/bridge/config", GET=bridge.get_config, POST=bridge.post_config),
+            _route("/call/bridge/status", GET=bridge.get_status),
+            _route("/livez", GET=livez),
+            _route("/readyz", GET=readyz),
+            _route("/metrics", GET=metrics),
+        ],
+        middleware=[Middleware(RequestMiddleware, metrics=deps.metrics)],
+        exception_handlers={HTTPException: on_http_exception, PonteError: on_ponte_error},
+    )
+    app.router.redirect_slashes = False  # a redirect would show where the server thinks it is
+    return app
+
+
+def _route(path: str, **handlers: Handler) -> Route:
+    """One route for all methods of a path, so that a 405 names all of them."""
+
+    async def dispatch(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, dispatch, methods=list(handlers))

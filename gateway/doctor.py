@@ -1,0 +1,292 @@
+"""``ponte doctor``: checks everything that calls need, one line a check, each failure with the way to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from gateway.browser.allow import AllowList
+from gateway.browser.assets import fetch_assets
+from gateway.browser.cdp import CdpConnection, connect_cdp
+from gateway.browser.discovery import PageInfo, chrome_version, list_pages
+from gateway.browser.endpoint import BrowserEndpoint, HttpEndpoint, join_host_port, parse_browser_url, parse_http_url
+from gateway.browser.helper import HelperClient
+from gateway.browser.settings import BrowserSettings, HttpSettings
+from gateway.config import Settings
+from gateway.domain.bridge_config import BridgeConfig
+from gateway.domain.errors import PonteError, Unavailable
+from gateway.domain.states import PageState
+from gateway.store.keys import Account
+from gateway.store.store import Store
+
+_EARLIEST_S = 1_767_225_600  # 2026-01-01: this version is younger, so a clock before it is wrong
+_CLOCK_TOLERANCE_S = 5.0  # far above a slow network, far below what certificates and nonces forgive
+_CHECK_TIMEOUT_S = 20.0
+
+Work = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One check.
+
+    Attributes:
+        check: what was checked; begins with the account's name where it is about one.
+        ok: whether it is well.
+        detail: what was found, or what is wrong.
+        fix: the way to mend it; empty where it is well.
+    """
+
+    check: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def as_text(results: list[Result]) -> str:
+    """Return one line a check."""
+    width = max((len(result.check) for result in results), default=0)
+    lines = []
+    for result in results:
+        line = f"{'ok  ' if result.ok else 'FAIL'}  {result.check:{width}}  {result.detail}"
+        lines.append(line + (f" -> {result.fix}" if result.fix else ""))
+    return "\n".join(lines)
+
+
+def as_json(results: list[Result]) -> str:
+    """Return the checks as JSON."""
+    ok = all(result.ok for result in results)
+    return json.dumps({"ok": ok, "checks": [asdict(result) for result in results]}, indent=2)
+
+
+async def run(settings: Settings, *, account: str | None = None) -> list[Result]:
+    """Run all checks.
+
+    Args:
+        settings: the process settings.
+        account: name of the only account to check; default: all that are configured.
+    """
+    results = [await _check("clock", "set this machine's clock, by NTP", _clock)]
+    running = await _gateway_runs(settings)
+    results.append(await _check("api", "free the port, or set PONTE_API_PORT", lambda: _api(settings, running)))
+    results.append(
+        await _check("rtp ports", "free them, or set PONTE_RTP_PORT_MIN and _MAX", lambda: _rtp_ports(settings))
+    )
+    try:
+        store = await Store.open(settings)
+    except PonteError as error:
+        fix = "see PONTE_STATE_DIR, PONTE_DATABASE_URL and PONTE_SECRET_KEY_FILE"
+        return [*results, Result("database", False, str(error), fix)]
+    try:
+        results.append(Result("database", True, "open, migrated, and its secrets can be read"))
+        accounts = [one for one in await store.keys.accounts() if account in (None, one.name)]
+        if not accounts:
+            missing = f"no account is called {account!r}" if account else "there is no account yet"
+            results.append(Result("accounts", False, missing, "ponte keys create"))
+        for one in accounts:
+            results += await _account(settings, store, one, running)
+    finally:
+        await store.close()
+    return results
+
+
+async def _account(settings: Settings, store: Store, account: Account, running: bool) -> list[Result]:
+    config = await store.configs.load(account.id)
+    if config is None or not config.enabled:
+        detail = "not configured yet" if config is None else "the bridge is switched off"
+        fix = 'POST /call/bridge/config with "enabled": true'
+        return [Result(f"{account.name}: configuration", False, detail, fix)]
+    checks = _AccountChecks(settings, config, running)
+    return [await _check(f"{account.name}: {name}", fix, work) for name, fix, work in checks.all()]
+
+
+class _AccountChecks:
+    """The checks of one account; later ones use what earlier ones found."""
+
+    def __init__(self, settings: Settings, config: BridgeConfig, running: bool) -> None:
+        self._settings = settings
+        self._config = config
+        self._running = running
+        self._http = HttpSettings(
+            allow=AllowList.parse(settings.allow_hosts),
+            connect_timeout_s=settings.connect_timeout_s,
+            timeout_s=settings.http_timeout_s,
+            ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
+        )
+        self._token = settings.helper_token.get_secret_value() if settings.helper_token is not None else None
+        self._helper_url = config.node_remote_helper or ("" if config.chrome_remote_url else settings.local_helper_url)
+        self._chrome: BrowserEndpoint | None = None
+
+    def all(self) -> list[tuple[str, str, Work]]:
+        """Name, fix and work of each check, in the order of the audio's way."""
+        checks: list[tuple[str, str, Work]] = []
+        if self._helper_url:
+            checks.append(("helper", "start the node helper, and check nodeRemoteHelper and its token", self._helper))
+        checks += [
+            ("chrome", "start Chrome with --remote-debugging-port, and check chromeRemoteURL", self._chrome_reachable),
+            (
+                "assets",
+                "start the wasm server of this version, and check wasmServerIP and wasmServerPort",
+                self._assets,
+            ),
+            ("page", "open the page, log in by its QR code, and wait until it is READY", self._page),
+            ("sip listener", "free the port, or change sipListenPort", self._listener),
+        ]
+        return checks
+
+    async def _helper(self) -> str:
+        endpoint = self._helper_endpoint()
+        client = HelperClient(endpoint, settings=self._http)
+        health = await client.health()
+        if health.get("status") != "ok":
+            raise Unavailable(f"the helper at {endpoint} reports: {health.get('detail') or health.get('chrome')}")
+        if not self._config.chrome_remote_url:
+            cdp = (await client.browser()).get("cdp") or {}
+            # The helper says where it listens as seen from itself; from here its host is the one it answered on.
+            self._chrome = HttpEndpoint(endpoint.host, int(cdp["port"]), token=endpoint.token)
+        return f"{endpoint}: Chrome is {health.get('chrome')}"
+
+    def _helper_endpoint(self) -> HttpEndpoint:
+        return parse_http_url(self._helper_url).with_default_token(self._token)
+
+    async def _chrome_reachable(self) -> str:
+        if self._config.chrome_remote_url:
+            self._chrome = parse_browser_url(self._config.chrome_remote_url)
+            if self._helper_url:
+                self._chrome = self._chrome.with_default_token(self._helper_endpoint().token)
+        if self._chrome is None:
+            raise Unavailable("the helper did not say where Chrome is")
+        version = await chrome_version(self._chrome, self._http)
+        return f"{version.product} at {self._chrome}"
+
+    async def _assets(self) -> str:
+        host = self._config.wasm_server_ip or self._settings.wasm_host
+        base = f"http://{join_host_port(host.strip('[]'), self._config.wasm_server_port)}"
+        assets = await fetch_assets(base, settings=self._http)
+        return f"{base}: version {assets.version}, ABI {assets.abi}, wa-js {assets.wajs}, hashes right"
+
+    async def _page(self) -> str:
+        if self._chrome is None:
+            raise Unavailable("not checked: Chrome is not reachable")
+        origin = urlsplit(self._settings.page_url)
+        pages = await list_pages(self._chrome, self._http)
+        found = [page for page in pages if urlsplit(page.url)[:2] == origin[:2]]
+        if not found:
+            raise Unavailable(f"no page of {origin.netloc} is open; the gateway opens it while it runs")
+        async with connect_cdp(self._chrome, BrowserSettings(http=self._http)) as connection:
+            return await _probe(connection, found[0])
+
+    async def _listener(self) -> str:
+        port, host = self._config.sip_listen_port, self._settings.sip_host
+        if not (self._config.sip_listen_user or self._config.sip_server):
+            raise Unavailable("off: neither sipListenUser nor sipServer is set, so nobody may call")
+        if self._running:
+            return f"port {port}: left to the gateway, which runs"
+        for kind, name in ((socket.SOCK_DGRAM, "UDP"), (socket.SOCK_STREAM, "TCP")):
+            if not _can_bind(host, port, kind):
+                raise Unavailable(f"{name} port {port} of {host} is in use by another program")
+        return f"UDP and TCP port {port} of {host} are free"
+
+
+async def _probe(connection: CdpConnection, page: PageInfo) -> str:
+    attached = await connection.send("Target.attachToTarget", {"targetId": page.target_id, "flatten": True})
+    expression = "(async () => ({now: Date.now(), probe: globalThis.__ponte ? await __ponte.probe() : null}))()"
+    try:
+        started_s = time.time()
+        answer = await connection.send(
+            "Runtime.evaluate",
+            {"expression": expression, "awaitPromise": True, "returnByValue": True},
+            session_id=str(attached["sessionId"]),
+        )
+        ended_s = time.time()
+    finally:
+        with contextlib.suppress(PonteError):
+            await connection.send("Target.detachFromTarget", {"sessionId": attached["sessionId"]})
+    value = answer.get("result", {}).get("value") or {}
+    page_s = float(value.get("now", 0)) / 1000
+    if not started_s - _CLOCK_TOLERANCE_S <= page_s <= ended_s + _CLOCK_TOLERANCE_S:
+        raise Unavailable(
+            f"the clock of Chrome's host is {page_s - started_s:+.0f} s off this machine's: set it by NTP"
+        )
+    probe = value.get("probe")
+    if not isinstance(probe, dict):
+        raise Unavailable("the page is open, but Ponte is not in it; the gateway puts it in while it runs")
+    missing = ", ".join(str(name) for name in probe.get("missing") or [])
+    if probe.get("state") != PageState.READY:
+        detail = probe.get("detail") or "no detail"
+        raise Unavailable(f"{probe.get('state')}: {detail}" + (f" (missing: {missing})" if missing else ""))
+    return f"READY, WhatsApp {probe.get('waVersion')}, wa-js {probe.get('wajsVersion')}, ABI {probe.get('abi')}"
+
+
+async def _check(name: str, fix: str, work: Work) -> Result:
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT_S):
+            return Result(name, True, await work())
+    except TimeoutError:
+        return Result(name, False, f"no answer within {_CHECK_TIMEOUT_S:g} s", fix)
+    except (PonteError, OSError) as error:
+        return Result(name, False, str(error), fix)
+    except (KeyError, TypeError, ValueError) as error:
+        return Result(name, False, f"an answer has an unknown form ({type(error).__name__})", fix)
+
+
+async def _clock() -> str:
+    now_s = time.time()
+    text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now_s))
+    if now_s < _EARLIEST_S:
+        raise Unavailable(f"it says {text}, which is before this version was made")
+    return text
+
+
+async def _gateway_runs(settings: Settings) -> bool:
+    """Whether a gateway answers at the configured API port."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(settings.connect_timeout_s):
+            reader, writer = await asyncio.open_connection(_reachable(settings.api_host), settings.api_port)
+            try:
+                writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answer = await reader.read(4096)
+            finally:
+                writer.close()
+            return answer.startswith(b"HTTP/1.1 200") and b"x-request-id" in answer.lower()
+    return False
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+async def _api(settings: Settings, running: bool) -> str:
+    where = f"port {settings.api_port} of {settings.api_host}"
+    if running:
+        return f"the gateway answers on {where}"
+    if not _can_bind(settings.api_host, settings.api_port, socket.SOCK_STREAM):
+        raise Unavailable(f"{where} is in use by another program")
+    return f"{where} is free; the gateway does not run"
+
+
+async def _rtp_ports(settings: Settings) -> str:
+    ports = range(settings.rtp_port_min, settings.rtp_port_max + 1)
+    free = sum(_can_bind("0.0.0.0", port, socket.SOCK_DGRAM) for port in ports)
+    text = f"{free} of {len(ports)} UDP ports from {ports[0]} to {ports[-1]} are free"
+    if free < 2:
+        raise Unavailable(text + "; a call needs two")
+    return text
+
+
+def _can_bind(host: str, port: int, kind: socket.SocketKind) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
