@@ -50,72 +50,91 @@ class Settings(BaseSettings):
         validate_default=True,
     )
 
-    api_host: str = Field("127.0.0.1", description="Address the HTTP API listens on; loopback until told otherwise")
-    api_port: Port = Field(8080, description="Port of the HTTP API")
-    body_timeout_s: Seconds = Field(10.0, description="Seconds for a request body to arrive; 64 KiB fit any line")
+    api_host: str = Field(
+        default="127.0.0.1", description="Address the HTTP API listens on; loopback until told otherwise"
+    )
+    api_port: Port = Field(default=8080, description="Port of the HTTP API")
+    body_timeout_s: Seconds = Field(
+        default=10.0, description="Seconds for a request body to arrive; 64 KiB fit any line"
+    )
     sip_host: str = Field(
-        "0.0.0.0",
+        default="0.0.0.0",
         description="Address of SIP listeners. They start only when an account is configured and let nobody in "
         "without digest or a known address, so every interface is a safe default that a PBX can reach",
     )
     public_address: str = Field(
-        "", description="Address written into SIP and SDP; empty: the local address that each peer is reached from"
+        default="",
+        description="Address written into SIP and SDP; empty: the local address that each peer is reached from",
     )
     rtp_port_min: Port = Field(
-        30000, description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP"
+        default=30000,
+        description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
     )
-    rtp_port_max: Port = Field(30999, description="Last RTP port; two ports a call, so 500 calls")
-    default_region: str = Field("BR", description="Country (ISO 3166) of numbers dialled without a country code")
-    ring_timeout_s: Seconds = Field(60.0, description="Seconds a call may ring; WhatsApp itself gives up by then")
+    rtp_port_max: Port = Field(default=30999, description="Last RTP port; two ports a call, so 500 calls")
+    default_region: str = Field(
+        default="BR", description="Country (ISO 3166) of numbers dialled without a country code"
+    )
+    ring_timeout_s: Seconds = Field(
+        default=60.0, description="Seconds a call may ring; WhatsApp itself gives up by then"
+    )
     shutdown_grace_s: Annotated[float, Field(ge=0, le=3600)] = Field(
-        30.0, description="Seconds that SIGTERM waits for calls in progress; below the 90 s after which systemd kills"
+        default=30.0,
+        description="Seconds that SIGTERM waits for calls in progress; below the 90 s after which systemd kills",
     )
 
-    wasm_host: str = Field("127.0.0.1", description="Address of the wasm server that `ponte serve` starts")
-    wasm_port: Port = Field(9080, description="Its port; the seed's default for wasmServerPort")
-    page_url: str = Field("https://web.whatsapp.com/", description="The page that is driven")
+    wasm_host: str = Field(default="127.0.0.1", description="Address of the wasm server that `ponte serve` starts")
+    wasm_port: Port = Field(default=9080, description="Its port; the seed's default for wasmServerPort")
+    page_url: str = Field(default="https://web.whatsapp.com/", description="The page that is driven")
     local_helper_url: str = Field(
-        "http://127.0.0.1:3000", description="Node helper of accounts that name neither Chrome nor helper"
+        default="http://127.0.0.1:3000", description="Node helper of accounts that name neither Chrome nor helper"
     )
     helper_token: SecretStr | None = Field(
-        None, description="Bearer token for node helpers whose URL has no userinfo; the helper reads the same variable"
+        default=None,
+        description="Bearer token for node helpers whose URL has no userinfo; the helper reads the same variable",
     )
     allow_hosts: Names = Field(
-        (),
+        default=(),
         description="Host names, addresses and networks, separated by commas, that chromeRemoteURL, nodeRemoteHelper "
         "and wasmServerIP may lead to beside loopback and private networks; empty, because both ends of such a "
         "connection are full control of a WhatsApp account",
     )
     connect_timeout_s: Seconds = Field(
-        5.0, description="Seconds to reach Chrome, helper or wasm server; a LAN takes milliseconds, a VPN one second"
+        default=5.0,
+        description="Seconds to reach Chrome, helper or wasm server; a LAN takes milliseconds, a VPN one second",
     )
-    http_timeout_s: Seconds = Field(10.0, description="Seconds for an answer of helper or wasm server")
-    webrtc_connect_timeout_s: Seconds = Field(15.0, description="Seconds for ICE and DTLS with the page")
+    http_timeout_s: Seconds = Field(default=10.0, description="Seconds for an answer of helper or wasm server")
+    webrtc_connect_timeout_s: Seconds = Field(default=15.0, description="Seconds for ICE and DTLS with the page")
     reconnect_max_s: Seconds = Field(
-        10.0, description="Cap of the pause between two tries to reach Chrome: what came back is found within it"
+        default=10.0,
+        description="Cap of the pause between two tries to reach Chrome: what came back is found within it",
     )
     ca_file: Path | None = Field(
-        None,
+        default=None,
         description="Certificates to trust for https and wss to Chrome, helper and wasm server; empty: the system's",
     )
 
     state_dir: Path = Field(default_factory=_state_dir, description="Folder of database and secret key, made 0700")
     database_url: str = Field(
-        "", description="SQLAlchemy URL, SQLite or PostgreSQL; empty: SQLite file ponte.db in state_dir"
+        default="", description="SQLAlchemy URL, SQLite or PostgreSQL; empty: SQLite file ponte.db in state_dir"
     )
     database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
-        5.0, description="Seconds to wait for a locked database before the request fails with a 500"
+        default=5.0, description="Seconds to wait for a locked database before the request fails with a 500"
     )
     secret_key: SecretStr | None = Field(
-        None, description="Fernet keys separated by commas, newest first; empty: taken from secret_key_file"
+        default=None, description="Fernet keys separated by commas, newest first; empty: taken from secret_key_file"
     )
     secret_key_file: Path | None = Field(
-        None, description="File with one Fernet key a line, newest first; default secret.key in state_dir, made 0600"
+        default=None,
+        description="File with one Fernet key a line, newest first; default secret.key in state_dir, made 0600",
     )
 
-    log_format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal, else JSON")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged")
-    log_drop_pii: bool = Field(False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs")
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto: pretty on a terminal, else JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity logged")
+    log_drop_pii: bool = Field(
+        default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
+    )
 
     @field_validator("allow_hosts", mode="before")
     @classmethod

@@ -93,7 +93,7 @@ class Keys:
         if account_name is not None:
             query = query.where(AccountRow.name == account_name)
         return await self._database.read(
-            lambda session: [_api_key(key, account) for key, account in session.execute(query).tuples()]
+            lambda session: [_api_key(key, account) for key, account in session.execute(query)]
         )
 
     async def revoke(self, key_id: str) -> bool:

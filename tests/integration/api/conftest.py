@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from gateway.api.app import create_app
+from gateway.api.deps import ApiDeps
+from gateway.config import Settings
+from gateway.domain.ids import AccountId
+from gateway.ops.health import Health
+from gateway.ops.metrics import Metrics
+from gateway.service import host_policy
+from gateway.store.store import Store
+from tests.integration.api.fakes import FakeAccounts
+
+
+@dataclass
+class Api:
+    """The API in-process over ASGI, on a real store."""
+
+    client: httpx2.AsyncClient
+    store: Store
+    settings: Settings
+    accounts: FakeAccounts
+    health: Health
+    account: AccountId
+    key: str
+    deps: ApiDeps
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path / "state", database_timeout_s=0.2)
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    store = await Store.open(settings)
+    row, key = await store.keys.create("acme")
+    accounts, health = FakeAccounts(), Health()
+    health.register("database", store.ping)
+    deps = ApiDeps(store, accounts, Metrics(), health, host_policy(settings))
+    client = httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=create_app(deps)),
+        base_url="http://gateway",
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    try:
+        async with client:
+            yield Api(client, store, settings, accounts, health, row.account.id, key, deps)
+    finally:
+        await store.close()
