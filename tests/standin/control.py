@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.standin.farend import FarEnd, NotNow
+from tests.standin.farend import FarEnd
+from tests.standin.lines import NotNow
 from tests.standin.schemas import RejectRequest, RingRequest, SayRequest, Settings
 from tests.standin.sound import BadSound, read_wav, tone, wav_bytes
 from tests.standin.tape import MAX_HEARD_S

@@ -1,23 +1,21 @@
 """The far end: the phone at the other side of the page's calls, and the server in between.
 
-Everything that the page is told goes through :class:`PageLine`, everything that the far end says and hears through the
-one :class:`Call` that an account can have at a time.
+An account has one call at a time, as on the real page.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import struct
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 
+from tests.standin.lines import Call, CallState, MediaLine, Message, NotNow, PageLine, lid_of
 from tests.standin.schemas import RejectReason, RingRequest, Settings
 from tests.standin.sound import FRAME, PAGE_SOUNDS_HZ, Samples
 from tests.standin.tape import HeardTape, SayQueue
@@ -25,84 +23,6 @@ from tests.standin.tape import HeardTape, SayQueue
 FRAME_S: Final = 0.02
 MY_PHONE: Final = "4930901820"
 AUDIBLE: Final = 104  # -50 dBFS
-
-CallState = Literal["calling", "ringing", "accepted", "active", "ended"]
-Message = dict[str, Any]
-
-
-class NotNow(Exception):
-    """What was asked for does not fit the present state; the message is a sentence for the caller."""
-
-
-def lid_of(phone: str) -> str:
-    """Return the LID of a number: always the same one, and it does not show the number."""
-    return str(10**14 + int.from_bytes(hashlib.sha256(phone.encode()).digest()[:6], "big") % 10**14)
-
-
-@dataclass(slots=True)
-class Call:
-    """One call, as the far end sees it. ``incoming`` and ``outgoing`` are the page's directions."""
-
-    id: str
-    direction: Literal["incoming", "outgoing"]
-    phone: str
-    lid: str | None
-    name: str | None
-    video: bool
-    state: CallState
-    began_at: float
-    accepted_at: float | None = None
-    active_at: float | None = None
-    ended_at: float | None = None
-    ended_by: str | None = None
-    reason: str | None = None
-    offered: bool = False
-
-    @property
-    def jid(self) -> str:
-        """The peer as the page is to know it."""
-        return f"{self.lid}@lid" if self.lid else f"{self.phone}@c.us"
-
-    @property
-    def audible(self) -> bool:
-        """Whether both sides have taken the call, so that audio flows."""
-        return self.state in ("accepted", "active")
-
-    def describe(self) -> Message:
-        """Return what ``GET /state`` says of the call."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "offered"} | {"jid": self.jid}
-
-
-@dataclass(slots=True, eq=False)
-class PageLine:
-    """One connected page: what is sent to it, and what it last said of itself."""
-
-    outbox: asyncio.Queue[Message | None] = field(default_factory=lambda: asyncio.Queue(256))
-    stack_ready: bool = False
-    report: Message = field(default_factory=dict)
-
-    def send(self, message: Message) -> None:
-        """Queue a message. A page that takes none for 256 messages is as good as gone."""
-        if not self.outbox.full():
-            self.outbox.put_nowait(message)
-
-
-@dataclass(slots=True, eq=False)
-class MediaLine:
-    """The audio line of one call. A full box drops its oldest frame and counts it."""
-
-    call_id: str
-    outbox: asyncio.Queue[bytes | str | None] = field(default_factory=lambda: asyncio.Queue(50))  # 1 s of frames
-    said: int = 0
-    dropped: int = 0
-    counts: Message = field(default_factory=dict)
-
-    def send(self, data: bytes | str) -> None:
-        """Queue a frame or a text."""
-        if self.outbox.full():
-            self.outbox.get_nowait()
-            self.dropped += 1
-        self.outbox.put_nowait(data)
 
 
 class FarEnd:
@@ -238,11 +158,7 @@ class FarEnd:
             "me": {"phone": MY_PHONE, "lid": lid_of(MY_PHONE)},
             "call": self.call.describe() if self.call else None,
             "ended_calls": [call.describe() for call in self.history],
-            "media": {
-                "connected": self.media is not None, "frames_said": self.media.said if self.media else 0,
-                "frames_dropped": self.media.dropped if self.media else 0, "heard_gaps": self.heard.gaps,
-                **(self.media.counts if self.media else {}),
-            },
+            "media": self.media.describe() if self.media else None,
             "saying_s": self.say.seconds,
             "get_user_media_calls": self.get_user_media_calls,
             "csp_reports": list(self.csp_reports),
@@ -278,7 +194,7 @@ class FarEnd:
         """Take a page in; an earlier one is told to go."""
         if self.page is not None:
             self.page.send({"type": "conflict"})
-            self.page.outbox.put_nowait(None)
+            self.page.close()
             self._page_gone()
         self.page = PageLine()
         self.pages_seen += 1
@@ -331,7 +247,9 @@ class FarEnd:
             return
         samples = np.frombuffer(data, dtype="<i2", offset=16)
         self._note_first("first_audio_in", self.call, samples)
-        self.heard.write(samples.astype(np.int16), time.monotonic())
+        filled = self.heard.write(samples.astype(np.int16), time.monotonic())
+        media.gaps += filled and media.heard > 0
+        media.heard += 1
 
     def media_said(self, media: MediaLine, message: Message) -> None:
         """Take a mark, a count or the answer to a ping."""
@@ -435,8 +353,12 @@ class FarEnd:
     def _page_acted(self, call: Call, message: Message) -> None:
         match message["type"]:
             case "accept" if call.direction == "incoming" and call.state == "ringing":
+                if self.settings.answered_elsewhere:
+                    self.elsewhere()
+                    return
                 call.state, call.accepted_at = "accepted", time.time()
                 self._event("accepted", call)
+                self._tell({"type": "accept_ack", "id": call.id})
             case "active" if call.state == "accepted":
                 call.state, call.active_at = "active", time.time()
                 self._event("active", call)

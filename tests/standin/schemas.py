@@ -60,6 +60,7 @@ class Settings(_Closed):
         unreachable: numbers whose phone never rings.
         auto_answer_ms: how long after its ringing the far end answers by itself; null: never.
         auto_reject: the far end refuses every call at once.
+        answered_elsewhere: when the page accepts a call, another device of the account was faster.
         ring_delay_ms: from the page's offer to the far end's ringing.
         ring_timeout_s: how long the far end lets the page ring.
         dial_timeout_s: how long the far end lets itself be rung.
@@ -76,6 +77,7 @@ class Settings(_Closed):
     unreachable: list[Phone] = []
     auto_answer_ms: Milliseconds | None = None
     auto_reject: RejectReason | None = None
+    answered_elsewhere: bool = False
     ring_delay_ms: Milliseconds = 150
     ring_timeout_s: Annotated[float, Field(gt=0, le=300)] = 60.0
     dial_timeout_s: Annotated[float, Field(gt=0, le=300)] = 90.0

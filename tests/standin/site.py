@@ -15,7 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tests.standin.farend import FarEnd, MediaLine, PageLine
+from tests.standin.farend import FarEnd
+from tests.standin.lines import MediaLine, PageLine
 from tests.standin.sound import PAGE_SOUNDS_HZ, page_sound
 
 HOST: Final = "web.whatsapp.com"

@@ -26,15 +26,15 @@ class HeardTape:
         self._tape = np.zeros(MAX_HEARD_S * SAMPLE_RATE_HZ, dtype=np.int16)
         self._origin_s = now_s
         self._end = 0  # samples since the origin that are written
-        self.gaps = 0
 
-    def write(self, samples: Samples, now_s: float) -> None:
-        """Append one frame that arrived at *now_s* (seconds, monotonic)."""
+    def write(self, samples: Samples, now_s: float) -> bool:
+        """Append one frame that arrived at *now_s* (seconds, monotonic); say whether silence came before it."""
         start = round((now_s - self._origin_s) * SAMPLE_RATE_HZ) - len(samples)
-        if start - self._end > PATIENCE_S * SAMPLE_RATE_HZ:
+        late = start - self._end > PATIENCE_S * SAMPLE_RATE_HZ
+        if late:
             self._silence(start)
-            self.gaps += 1
         self._put(samples)
+        return late
 
     def last(self, seconds: float, now_s: float) -> Samples:
         """Return the last *seconds* up to *now_s*, the present moment being what has surely arrived."""

@@ -63,6 +63,7 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
   const queries = new Map();
   let socket = null;
   let nextQuery = 1;
+  let displaced = false;
 
   function send(message) {
     if (socket?.readyState === WebSocket.OPEN) {
@@ -131,6 +132,12 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
       }
       return;
     }
+    if (message.type === "conflict") {
+      displaced = true; // another page of the account has taken over
+      o("WAWebSocketModel").Socket.set({ state: "CONFLICT" });
+      o("WAWebStreamModel").Stream.set({ mode: "CONFLICT" });
+      return;
+    }
     events.trigger(message.type, message);
   }
 
@@ -141,7 +148,9 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
       o("WAWebSocketModel").Socket.set({ stream: "DISCONNECTED" });
       o("WAWebStreamModel").Stream.set({ info: "OFFLINE" });
       events.trigger("offline");
-      setTimeout(open, 1000);
+      if (!displaced) {
+        setTimeout(open, 1000);
+      }
     };
   }
 

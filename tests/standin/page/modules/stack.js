@@ -64,8 +64,10 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
     const current = {
       state: outgoing ? states.Calling : states.ReceivedCall,
       audio: null,
-      accepted: false,
-      connected: false,
+      accepting: false, // the user has taken it
+      accepted: false, // both sides have
+      connected: false, // the audio line stands
+      declined: false,
       shown: true,
       info: {
         id: message.id,
@@ -108,7 +110,7 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
     const ended = call;
     ended.audio?.close();
     // The ring tone of a call that was never answered is known to go on by itself.
-    const unanswered = !ended.info.outgoing && !ended.accepted && !ended.declined;
+    const unanswered = !ended.info.outgoing && !ended.accepting && !ended.declined;
     if (!(unanswered && link().session.settings.ring_tone_sticks)) {
       o("WAWebCallRingtone").stopCallRingtone();
     }
@@ -154,14 +156,12 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
       show(states.AcceptSent);
       await withMicrophone(startAudio());
       if (call === current) {
-        current.accepted = true;
         link().send({ type: "accept", id: current.info.id });
-        goActive(current);
       }
     },
 
     async rejectCall() {
-      if (call === null || call.info.outgoing || call.accepted) {
+      if (call === null || call.info.outgoing || call.accepting) {
         throw new Error("no call to reject");
       }
       call.declined = true;
@@ -212,10 +212,13 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
     },
     preaccept: () => show(states.PreacceptReceived),
     accept() {
-      const current = call;
-      current.accepted = true;
+      call.accepted = true;
       show(states.AcceptReceived);
-      goActive(current);
+      goActive(call);
+    },
+    accept_ack() {
+      call.accepted = true;
+      goActive(call);
     },
     busy() {
       const active = r("WAWebCallCollection").activeCall;
