@@ -1,0 +1,45 @@
+/** `globalThis.__ponte`: the commands of docs/ARCHITECTURE.md, 8.3. */
+
+import { asPonteError } from './errors.ts';
+import type { Engine } from './engine/engine.ts';
+import type { Calls } from './whatsapp/calls.ts';
+import type { Probe } from './whatsapp/probe.ts';
+
+export type Commands = Record<string, (...args: unknown[]) => Promise<unknown>>;
+
+/** Every failure leaves as `code: sentence`. */
+function command(run: (...args: unknown[]) => unknown): (...args: unknown[]) => Promise<unknown> {
+  return async (...args) => {
+    try {
+      return await run(...args);
+    } catch (fault) {
+      throw asPonteError(fault);
+    }
+  };
+}
+
+export function commands(
+  engine: Engine,
+  calls: Calls,
+  probe: () => Probe,
+  stopLoops: () => void,
+): Readonly<Commands> {
+  return Object.freeze({
+    probe: command(probe),
+    answer: command((offer) => engine.answer(offer)),
+    startMedia: command((options) => engine.startMedia(options)),
+    setCodec: command((codec) => engine.setCodec(codec)),
+    stopMedia: command(() => {
+      engine.stopMedia();
+      stopLoops();
+      return null;
+    }),
+    stats: command(() => engine.stats()),
+    tone: command((options) => engine.tone(options)),
+    dial: command((digits) => calls.dial(digits)),
+    accept: command((id) => calls.accept(id)),
+    reject: command((id) => calls.reject(id)),
+    end: command((id) => calls.end(id)),
+    calls: command(() => calls.list()),
+  });
+}

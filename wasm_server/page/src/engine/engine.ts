@@ -1,0 +1,155 @@
+/** The audio engine: peer connection, microphone and speaker, and the commands that concern sound. */
+
+import { PonteError, describe } from '../errors.ts';
+import type { Emit, Log } from '../events.ts';
+import type { MediaElements } from '../hooks/media-elements.ts';
+import type { ToneOrder } from '../worklet/messages.ts';
+import type { Meter, MeterStats } from './meters.ts';
+import { Microphone, type MicrophoneParts } from './microphone.ts';
+import { Peer, type Codec } from './peer.ts';
+import { Speaker, type SpeakerParts } from './speaker.ts';
+
+export interface Stats {
+  readonly mic: MeterStats;
+  readonly speaker: MeterStats;
+  readonly worklet: 'wasm' | 'plain';
+  readonly ice: string;
+}
+
+export interface EngineParts {
+  readonly microphone: MicrophoneParts;
+  readonly speaker: Omit<SpeakerParts, 'onTrack'>;
+  readonly Connection: typeof RTCPeerConnection;
+  readonly Audio: typeof Audio;
+  readonly elements: MediaElements;
+  readonly emit: Emit;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly sleeps: boolean;
+}
+
+/** Longest tone that one command may ask for. */
+const MAX_TONE_MS = 60_000;
+
+export class Engine {
+  readonly microphone: Microphone;
+  readonly speaker: Speaker;
+  private readonly peer: Peer;
+  private readonly holder: HTMLAudioElement;
+  private started = false;
+
+  constructor(private readonly parts: EngineParts) {
+    this.microphone = new Microphone(parts.microphone, parts.sleeps);
+    this.speaker = new Speaker({
+      ...parts.speaker,
+      onTrack: (track) => {
+        this.peer.send(track).catch((fault: unknown) => {
+          parts.log('error', `the speaker's track could not be sent: ${describe(fault)}`);
+        });
+      },
+    });
+    // Chrome gives Web Audio nothing of a remote track that no playing element holds as well.
+    this.holder = new parts.Audio();
+    this.holder.muted = true;
+    parts.elements.exempt(this.holder);
+    this.peer = new Peer(
+      parts.Connection,
+      {
+        state: (state) => {
+          parts.emit({ type: 'media.state', state });
+        },
+        remote: (track) => {
+          this.hold(track);
+          this.microphone.setRemote(track);
+        },
+      },
+      parts.log,
+    );
+  }
+
+  get mediaStarted(): boolean {
+    return this.started;
+  }
+
+  async answer(offerSdp: unknown): Promise<string> {
+    if (typeof offerSdp !== 'string' || offerSdp === '') throw new PonteError('bad_offer', 'the offer is not a text');
+    return await this.peer.answer(offerSdp);
+  }
+
+  async startMedia(options: unknown): Promise<null> {
+    const codec = codecOf((options as { codec?: unknown } | null | undefined)?.codec);
+    if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
+    await this.peer.setCodec(codec);
+    this.started = true;
+    this.microphone.start();
+    this.speaker.start();
+    return null;
+  }
+
+  async setCodec(codec: unknown): Promise<null> {
+    await this.peer.setCodec(codecOf(codec));
+    return null;
+  }
+
+  stopMedia(): null {
+    this.started = false;
+    this.microphone.stop();
+    this.speaker.stop();
+    return null;
+  }
+
+  stats(): Stats {
+    const worklet = this.microphone.path === 'wasm' && this.speaker.path === 'wasm' ? 'wasm' : 'plain';
+    const figures = (meter: Meter): MeterStats => meter.stats();
+    return {
+      mic: figures(this.microphone.meter),
+      speaker: figures(this.speaker.meter),
+      worklet,
+      ice: this.peer.ice,
+    };
+  }
+
+  tone(options: unknown): null {
+    const { order, to } = toneOf(options);
+    const played = to === 'mic' ? this.microphone.tone(order) : this.speaker.tone(order);
+    if (!played) throw new PonteError('no_audio_path', `no media module runs towards the ${to} now`);
+    return null;
+  }
+
+  private hold(track: MediaStreamTrack | null): void {
+    if (track === null) {
+      this.holder.srcObject = null;
+      return;
+    }
+    this.holder.srcObject = new this.parts.microphone.MediaStream([track]);
+    this.holder.play().catch((fault: unknown) => {
+      // Replaced by a newer track before it began.
+      if (fault instanceof Error && fault.name === 'AbortError') return;
+      this.parts.log('error', `the remote track does not play: ${describe(fault)}`);
+    });
+  }
+}
+
+function codecOf(value: unknown): Codec {
+  if (value === 'PCMU' || value === 'PCMA') return value;
+  throw new PonteError('bad_argument', 'codec must be PCMU or PCMA');
+}
+
+export function toneOf(options: unknown): { order: ToneOrder; to: 'speaker' | 'mic' } {
+  const given = (typeof options === 'object' && options !== null ? options : {}) as Record<string, unknown>;
+  const number = (name: string, least: number, most: number, value: unknown): number => {
+    if (typeof value !== 'number' || !(value >= least && value <= most)) {
+      throw new PonteError('bad_argument', `${name} must be a number from ${least} to ${most}`);
+    }
+    return value;
+  };
+  // One frequency, or two at once as telephone keys have them.
+  const hz = Array.isArray(given.hz) ? (given.hz as unknown[]) : [given.hz];
+  if (hz.length > 2) throw new PonteError('bad_argument', 'a tone has one or two frequencies');
+  const level = number('level_dbfs', -100, 0, given.level_dbfs);
+  if (given.to !== 'speaker' && given.to !== 'mic') throw new PonteError('bad_argument', 'to must be speaker or mic');
+  const first = number('hz', 1, 24_000, hz[0]);
+  const second = hz.length === 2 ? number('hz', 1, 24_000, hz[1]) : 0;
+  const ms = number('ms', 1, MAX_TONE_MS, given.ms);
+  return { order: { type: 'tone', hz: [first, second], levelDbfs: [level, level], ms }, to: given.to };
+}

@@ -1,0 +1,201 @@
+/** The page's microphone: what the gateway sends, in every place where the page listens to it. */
+
+import type { Log } from '../events.ts';
+import { logFault } from '../events.ts';
+import type { NativeGraph } from '../hooks/audio-graph.ts';
+import type { HandedTrack } from '../hooks/tracks.ts';
+import type { ToneOrder } from '../worklet/messages.ts';
+import { Meter } from './meters.ts';
+import { Stage, mono, ramp, type StagePath } from './stage.ts';
+import type { Worklets } from './worklets.ts';
+
+/** createMediaStreamSource as the browser has it. */
+export type NativeSource = (context: AudioContext, stream: MediaStream) => AudioNode;
+
+export interface MicrophoneParts {
+  readonly AudioContext: typeof AudioContext;
+  readonly MediaStream: typeof MediaStream;
+  readonly source: NativeSource;
+  readonly graph: NativeGraph;
+  readonly worklets: Worklets;
+  readonly log: Log;
+}
+
+/** The microphone in one context: stage → gate → the node the page has. */
+class Outlet {
+  readonly stage: Stage;
+  private readonly floor: ConstantSourceNode;
+  /** Taken at once: the node itself soon poses as a source node, which has no gain. */
+  private readonly level: AudioParam;
+  private source: AudioNode | null = null;
+
+  constructor(
+    readonly context: AudioContext,
+    gate: GainNode,
+    private readonly parts: MicrophoneParts,
+    meter: Meter,
+  ) {
+    const { graph, worklets, log } = parts;
+    this.stage = new Stage(
+      context,
+      graph,
+      worklets,
+      (reading) => {
+        meter.add(reading);
+      },
+      log,
+    );
+    this.level = gate.gain;
+    this.level.value = 0;
+    graph.connect(this.stage.output, gate);
+    // A real microphone delivers frames at all times. Without a source a page's worklet would get no channel at all.
+    this.floor = context.createConstantSource();
+    this.floor.offset.value = 0;
+    graph.connect(this.floor, gate);
+    this.floor.start();
+  }
+
+  listen(remote: MediaStream | null): void {
+    if (this.source !== null) this.stage.unfeed(this.source);
+    this.source = remote === null ? null : this.parts.source(this.context, remote);
+    if (this.source !== null) this.stage.feed(this.source);
+  }
+
+  open(audible: boolean): void {
+    ramp(this.level, audible ? 1 : 0, this.context);
+  }
+
+  close(): void {
+    this.listen(null);
+    this.stage.close();
+    this.floor.stop();
+  }
+}
+
+export class Microphone {
+  readonly meter = new Meter();
+  private remote: MediaStream | null = null;
+  private started = false;
+  private live = 0;
+  private plain: { context: AudioContext; track: MediaStreamTrack; outlet: Outlet } | null = null;
+  private outlets = new Map<Outlet, HandedTrack>();
+
+  /**
+   * @param sleeps the page is known to listen in Web Audio only: the plain track's own context sleeps while it does.
+   */
+  constructor(
+    private readonly parts: MicrophoneParts,
+    private readonly sleeps: boolean,
+  ) {}
+
+  get path(): StagePath {
+    return this.active()?.stage.path ?? 'plain';
+  }
+
+  /** The track behind every track the page is given. Lives as long as the document. */
+  plainTrack(): MediaStreamTrack {
+    if (this.plain === null) {
+      const { graph } = this.parts;
+      const context = new this.parts.AudioContext({ latencyHint: 'interactive' });
+      const gate = mono(context);
+      const destination = context.createMediaStreamDestination();
+      destination.channelCount = 1;
+      graph.connect(gate, destination);
+      const [track] = destination.stream.getAudioTracks();
+      if (track === undefined) throw new Error('a stream destination without a track');
+      const outlet = new Outlet(context, gate, this.parts, this.meter);
+      outlet.listen(this.remote);
+      outlet.open(this.started);
+      this.plain = { context, track, outlet };
+      this.rest();
+    }
+    return this.plain.track;
+  }
+
+  /** How many tracks the page holds: the plain context runs only for somebody. */
+  setLive(count: number): void {
+    this.live = count;
+    this.rest();
+  }
+
+  /** The node that stands for the microphone in a context of the page's. */
+  makeSource(context: BaseAudioContext, track: HandedTrack): AudioNode | null {
+    if (context.state === 'closed' || !('createMediaStreamSource' in context)) return null;
+    const gate = mono(context);
+    const outlet = new Outlet(context as AudioContext, gate, this.parts, this.meter);
+    this.outlets.set(outlet, track);
+    const listening = new AbortController();
+    const close = (): void => {
+      if (!this.outlets.delete(outlet)) return;
+      listening.abort();
+      outlet.close();
+      this.rest();
+    };
+    track.onChange(() => {
+      if (track.stopped) close();
+      else outlet.open(this.started && track.audible);
+    });
+    context.addEventListener(
+      'statechange',
+      () => {
+        if (context.state === 'closed') close();
+      },
+      { signal: listening.signal },
+    );
+    outlet.listen(this.remote);
+    outlet.open(this.started && track.audible);
+    this.rest();
+    return gate;
+  }
+
+  setRemote(track: MediaStreamTrack | null): void {
+    this.remote = track === null ? null : new this.parts.MediaStream([track]);
+    for (const outlet of this.everyOutlet()) outlet.listen(this.remote);
+  }
+
+  start(): void {
+    this.started = true;
+    this.meter.reset();
+    this.gates();
+    for (const outlet of this.outlets.keys()) this.resume(outlet.context);
+    this.rest();
+  }
+
+  stop(): void {
+    this.started = false;
+    this.gates();
+  }
+
+  tone(order: ToneOrder): boolean {
+    const outlet = this.active();
+    return this.started && outlet !== null && outlet.stage.tone(order);
+  }
+
+  /** Where the page listens now: the newest of its own contexts, else the plain track. */
+  private active(): Outlet | null {
+    return [...this.outlets.keys()].at(-1) ?? this.plain?.outlet ?? null;
+  }
+
+  private everyOutlet(): Outlet[] {
+    return [...this.outlets.keys(), ...(this.plain === null ? [] : [this.plain.outlet])];
+  }
+
+  private gates(): void {
+    for (const [outlet, track] of this.outlets) outlet.open(this.started && track.audible);
+    this.plain?.outlet.open(this.started);
+  }
+
+  private rest(): void {
+    if (this.plain === null) return;
+    const wanted = this.live > 0 && !(this.sleeps && this.outlets.size > 0);
+    if (wanted) this.resume(this.plain.context);
+    else if (this.plain.context.state === 'running') void this.plain.context.suspend();
+  }
+
+  private resume(context: AudioContext): void {
+    if (context.state === 'running' || context.state === 'closed') return;
+    context.resume().catch((fault: unknown) => {
+      logFault(this.parts.log, 'an audio context could not be resumed', fault);
+    });
+  }
+}

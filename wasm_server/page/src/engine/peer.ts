@@ -1,0 +1,127 @@
+/** The peer connection towards the gateway: it offers, we answer. */
+
+import { PonteError, describe } from '../errors.ts';
+import type { Log, MediaState } from '../events.ts';
+
+export type Codec = 'PCMU' | 'PCMA';
+
+/** Host candidates take milliseconds; this is for a machine that stalls. */
+const GATHERING_TIMEOUT_MS = 3000;
+
+export interface PeerListener {
+  state(state: MediaState): void;
+  /** The remote track of the current connection, or null when there is none. */
+  remote(track: MediaStreamTrack | null): void;
+}
+
+export class Peer {
+  private connection: RTCPeerConnection | null = null;
+  private sender: RTCRtpSender | null = null;
+  private track: MediaStreamTrack | null = null;
+  private codec: Codec | null = null;
+
+  /** @param Connection RTCPeerConnection as it was before the page could replace it. */
+  constructor(
+    private readonly Connection: typeof RTCPeerConnection,
+    private readonly listener: PeerListener,
+    private readonly log: Log,
+  ) {}
+
+  get ice(): string {
+    return this.connection?.iceConnectionState ?? 'new';
+  }
+
+  get exists(): boolean {
+    return this.connection !== null;
+  }
+
+  async answer(offerSdp: string): Promise<string> {
+    const connection = new this.Connection({ bundlePolicy: 'max-bundle' });
+    try {
+      await connection.setRemoteDescription({ type: 'offer', sdp: offerSdp });
+    } catch (fault) {
+      connection.close();
+      throw new PonteError('bad_offer', describe(fault));
+    }
+    const transceiver = connection.getTransceivers().find((one) => one.receiver.track.kind === 'audio');
+    if (transceiver === undefined) {
+      connection.close();
+      throw new PonteError('bad_offer', 'the offer has no audio');
+    }
+    this.close();
+    this.connection = connection;
+    this.sender = transceiver.sender;
+    transceiver.direction = 'sendrecv';
+    // The least that NetEq allows; it adapts upwards by itself.
+    transceiver.receiver.jitterBufferTarget = 0;
+    connection.onconnectionstatechange = () => {
+      const state = connection.connectionState;
+      if (this.connection !== connection || state === 'new') return;
+      this.listener.state(state);
+      if (state === 'failed') this.close();
+    };
+    await connection.setLocalDescription(await connection.createAnswer());
+    await gathered(connection);
+    if (this.connection !== connection) throw new PonteError('media_not_connected', 'a newer offer took its place');
+    this.listener.remote(transceiver.receiver.track);
+    await this.apply();
+    const answer = connection.localDescription?.sdp;
+    if (answer === undefined) throw new PonteError('internal', 'the answer has no description');
+    return answer;
+  }
+
+  /** What is sent from now on, and, when a later connection replaces this one, there as well; null sends nothing. */
+  async send(track: MediaStreamTrack | null): Promise<void> {
+    if (this.track === track) return;
+    this.track = track;
+    await this.sender?.replaceTrack(track);
+  }
+
+  async setCodec(codec: Codec): Promise<void> {
+    if (this.sender === null) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
+    const parameters = this.sender.getParameters();
+    const found = parameters.codecs.find((one) => one.mimeType.toLowerCase() === `audio/${codec.toLowerCase()}`);
+    const encoding = parameters.encodings[0] as (RTCRtpEncodingParameters & { codec?: RTCRtpCodec }) | undefined;
+    if (found === undefined || encoding === undefined) {
+      throw new PonteError('codec_unsupported', `${codec} was not negotiated`);
+    }
+    this.codec = codec;
+    encoding.codec = { mimeType: found.mimeType, clockRate: found.clockRate, channels: found.channels ?? 1 };
+    try {
+      await this.sender.setParameters(parameters);
+    } catch (fault) {
+      throw new PonteError('codec_unsupported', describe(fault));
+    }
+  }
+
+  close(): void {
+    const connection = this.connection;
+    this.connection = null;
+    this.sender = null;
+    if (connection === null) return;
+    this.listener.remote(null);
+    connection.close();
+  }
+
+  private async apply(): Promise<void> {
+    if (this.track !== null) await this.sender?.replaceTrack(this.track);
+    if (this.codec === null) return;
+    try {
+      await this.setCodec(this.codec);
+    } catch (fault) {
+      this.log('warning', `the codec of the earlier connection could not be kept: ${describe(fault)}`);
+    }
+  }
+}
+
+async function gathered(connection: RTCPeerConnection): Promise<void> {
+  if (connection.iceGatheringState === 'complete') return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, GATHERING_TIMEOUT_MS);
+    connection.addEventListener('icegatheringstatechange', () => {
+      if (connection.iceGatheringState !== 'complete') return;
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,150 @@
+/** What the page connected to what: enough of its audio graph to tell a call's playback from a ring tone. */
+
+import type { Log } from '../events.ts';
+import { observeMethod, patchConstructor } from './patch.ts';
+
+interface Edge {
+  readonly to: WeakRef<AudioNode>;
+  readonly output: number;
+  readonly input: number;
+}
+
+interface GraphWindow {
+  readonly AudioNode: { readonly prototype: object };
+  readonly AudioParam: abstract new (...args: never[]) => object;
+  readonly AudioWorkletNode: abstract new (...args: never[]) => object;
+}
+
+type Connect = (this: AudioNode, to: AudioNode, output?: number, input?: number) => AudioNode;
+type Disconnect = (this: AudioNode, ...args: unknown[]) => undefined;
+
+/** connect and disconnect as the browser has them, for nodes of our own that must not enter the page's graph. */
+export interface NativeGraph {
+  connect(from: AudioNode, to: AudioNode, output?: number, input?: number): void;
+  disconnect(from: AudioNode, to?: AudioNode): void;
+}
+
+export class AudioGraph {
+  private readonly edges = new WeakMap<AudioNode, Edge[]>();
+  private readonly fedBy = new WeakMap<AudioNode, WeakRef<AudioNode>[]>();
+  private readonly processors = new WeakMap<AudioNode, string>();
+  private worklets: WeakRef<AudioNode>[] = [];
+
+  /**
+   * @param onChange told after each change the page made; `cut` is a node all of whose outputs the page disconnected,
+   *   ours among them.
+   */
+  constructor(private readonly onChange: (cut: AudioNode | null) => void) {}
+
+  install(window: GraphWindow, log: Log): NativeGraph {
+    const isParam = (value: unknown): boolean => value instanceof window.AudioParam;
+
+    patchConstructor(window, 'AudioWorkletNode', log, (args, native) => {
+      const node = native() as AudioNode;
+      this.processors.set(node, String(args[1]));
+      return node;
+    });
+
+    const connect = observeMethod(window.AudioNode.prototype, 'connect', log, (self, args) => {
+      if (isParam(args[0])) return;
+      this.connected(self as AudioNode, args[0] as AudioNode, Number(args[1] ?? 0), Number(args[2] ?? 0));
+    });
+    const disconnect = observeMethod(window.AudioNode.prototype, 'disconnect', log, (self, args) => {
+      if (isParam(args[0])) return;
+      this.disconnected(self as AudioNode, args);
+    });
+    if (connect === null || disconnect === null) throw new TypeError('AudioNode cannot be observed');
+    const nativeConnect = connect as unknown as Connect;
+    const nativeDisconnect = disconnect as unknown as Disconnect;
+    return {
+      connect: (from, to, output = 0, input = 0) => {
+        nativeConnect.call(from, to, output, input);
+      },
+      disconnect: (from, to) => {
+        if (to === undefined) nativeDisconnect.call(from);
+        else nativeDisconnect.call(from, to);
+      },
+    };
+  }
+
+  /** Name under which the page registered the processor of a worklet node made since we are here. */
+  processorOf(node: AudioNode): string {
+    return this.processors.get(node) ?? '';
+  }
+
+  /** Worklet nodes that reach their context's destination and that nothing feeds, oldest first. */
+  playbackNodes(): AudioWorkletNode[] {
+    const found: AudioWorkletNode[] = [];
+    this.worklets = this.worklets.filter((reference) => {
+      const node = reference.deref();
+      if (node === undefined || node.context.state === 'closed') return false;
+      if (this.isRoot(node) && this.reaches(node, node.context.destination)) found.push(node as AudioWorkletNode);
+      return true;
+    });
+    return found;
+  }
+
+  private isRoot(node: AudioNode): boolean {
+    return (this.fedBy.get(node) ?? []).every((reference) => reference.deref() === undefined);
+  }
+
+  private reaches(from: AudioNode, goal: AudioNode): boolean {
+    const seen = new Set<AudioNode>();
+    const open: AudioNode[] = [from];
+    for (let node = open.pop(); node !== undefined; node = open.pop()) {
+      if (node === goal) return true;
+      if (seen.has(node)) continue;
+      seen.add(node);
+      for (const edge of this.edges.get(node) ?? []) {
+        const to = edge.to.deref();
+        if (to !== undefined) open.push(to);
+      }
+    }
+    return false;
+  }
+
+  private connected(from: AudioNode, to: AudioNode, output: number, input: number): void {
+    const edges = this.edges.get(from) ?? [];
+    if (!edges.some((edge) => edge.to.deref() === to && edge.output === output && edge.input === input)) {
+      edges.push({ to: new WeakRef(to), output, input });
+      this.edges.set(from, edges);
+      const feeders = this.fedBy.get(to) ?? [];
+      feeders.push(new WeakRef(from));
+      this.fedBy.set(to, feeders);
+    }
+    // A subclass may have been made through a constructor that is not ours; its kind shows on the prototype chain.
+    if (isWorkletNode(from) && !this.worklets.some((reference) => reference.deref() === from)) {
+      this.worklets.push(new WeakRef(from));
+    }
+    this.onChange(null);
+  }
+
+  private disconnected(from: AudioNode, args: readonly unknown[]): void {
+    const [first, second, third] = args;
+    const everything = args.length === 0;
+    const wholeOutput = typeof first === 'number';
+    const goes = (edge: Edge): boolean => {
+      if (everything) return true;
+      if (wholeOutput) return edge.output === first;
+      if (edge.to.deref() !== first) return false;
+      return (second === undefined || edge.output === second) && (third === undefined || edge.input === third);
+    };
+    const edges = this.edges.get(from) ?? [];
+    this.edges.set(
+      from,
+      edges.filter((edge) => !goes(edge)),
+    );
+    for (const edge of edges.filter(goes)) {
+      const to = edge.to.deref();
+      if (to === undefined) continue;
+      const feeders = this.fedBy.get(to) ?? [];
+      const at = feeders.findIndex((reference) => reference.deref() === from);
+      if (at >= 0) feeders.splice(at, 1);
+    }
+    this.onChange(everything || wholeOutput ? from : null);
+  }
+}
+
+function isWorkletNode(node: AudioNode): node is AudioWorkletNode {
+  return 'port' in node && 'parameters' in node;
+}

@@ -1,0 +1,56 @@
+/** Media elements the page plays: remembered, so that a ring tone left looping can be stopped. */
+
+import type { Log } from '../events.ts';
+import { observeMethod } from './patch.ts';
+
+interface ElementsWindow {
+  readonly HTMLMediaElement: { readonly prototype: object };
+  readonly document: { querySelectorAll(selector: string): Iterable<unknown> };
+}
+
+export class MediaElements {
+  private played: { element: WeakRef<HTMLMediaElement>; at: number }[] = [];
+  private readonly own = new WeakSet<object>();
+
+  constructor(
+    private readonly window: ElementsWindow,
+    private readonly now: () => number,
+  ) {}
+
+  install(log: Log): void {
+    observeMethod(this.window.HTMLMediaElement.prototype, 'play', log, (self) => {
+      if (this.own.has(self)) return;
+      const element = self as HTMLMediaElement;
+      this.played = this.played.filter((entry) => {
+        const known = entry.element.deref();
+        return known !== undefined && known !== element;
+      });
+      this.played.push({ element: new WeakRef(element), at: this.now() });
+    });
+  }
+
+  /** Keep an element of ours out of this. */
+  exempt(element: HTMLMediaElement): void {
+    this.own.add(element);
+  }
+
+  /** Pause what loops and began at or after `since`; returns how many that were. */
+  stopLoops(since: number): number {
+    const loops = new Set<HTMLMediaElement>();
+    for (const entry of this.played) {
+      const element = entry.element.deref();
+      if (element !== undefined && entry.at >= since) loops.add(element);
+    }
+    // Those that began by themselves (autoplay) never called play().
+    for (const element of this.window.document.querySelectorAll('audio[autoplay], video[autoplay]')) {
+      loops.add(element as HTMLMediaElement);
+    }
+    let stopped = 0;
+    for (const element of loops) {
+      if (!element.loop || element.paused || this.own.has(element)) continue;
+      element.pause();
+      stopped += 1;
+    }
+    return stopped;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Everything of wa-js and of WhatsApp's own objects that is used, looked up when it is needed and not before: WhatsApp
+ * loads its modules lazily and renames them without notice.
+ */
+
+import { PonteError, describe } from '../errors.ts';
+
+/** The wa-js release these bindings were written against; it is the one that is bundled. */
+export const WAJS_SUPPORTED = '4.6';
+
+export interface Wid {
+  readonly user?: string;
+  readonly server?: string;
+  toString(options?: { legacy: boolean }): string;
+  isLid?(): boolean;
+}
+
+export interface Emitter {
+  on?(event: string, handler: (...args: unknown[]) => void): unknown;
+}
+
+export interface CallModel extends Emitter {
+  readonly id: string;
+  readonly peerJid?: Wid | string;
+  readonly isVideo?: boolean;
+  readonly isGroup?: boolean;
+  readonly outgoing?: boolean;
+  readonly state?: unknown;
+  readonly endReason?: unknown;
+  readonly callEndReason?: unknown;
+  readonly callInfo?: { readonly endReason?: unknown; readonly callEndReason?: unknown } | null;
+  userEndedCall?: boolean;
+  getState?(): unknown;
+}
+
+export interface CallStore extends Emitter {
+  readonly activeCall?: CallModel | null;
+  getModelsArray?(): CallModel[];
+}
+
+export interface VoipStack {
+  readonly type?: unknown;
+  acceptCall?(audio: boolean, video: boolean): unknown;
+  rejectCall?(): unknown;
+  endCall?(reason: number, tellPeer: boolean): unknown;
+}
+
+interface Contact {
+  readonly name?: unknown;
+  readonly pushname?: unknown;
+  readonly verifiedName?: unknown;
+  readonly notifyName?: unknown;
+}
+
+interface Functions {
+  readonly getVoipStackInterface?: () => Promise<VoipStack | null | undefined>;
+  readonly startWAWebVoipCall?: (to: Wid, video: boolean, entryPoint: number, kind: number) => unknown;
+  readonly isCallingEnabled?: () => unknown;
+  readonly getABPropConfigValue?: (name: string) => unknown;
+}
+
+interface LidCache {
+  getPhoneNumber?(wid: Wid): Wid | null | undefined;
+}
+
+export interface Wpp {
+  readonly version?: unknown;
+  readonly loader?: { readonly isReady?: boolean; readonly isInjected?: boolean; readonly isFullReady?: boolean };
+  readonly conn?: { isAuthenticated?(): boolean; isMainReady?(): boolean };
+  readonly contact?: {
+    queryExists?(wid: string): Promise<{ readonly wid: Wid; readonly lid?: Wid } | null>;
+    getPnLidEntry?(wid: string): Promise<{ readonly phoneNumber?: { readonly id: string } } | null>;
+  };
+  readonly whatsapp?: {
+    readonly CallStore?: CallStore;
+    readonly ContactStore?: { get?(id: string): Contact | undefined };
+    readonly lidPnCache?: LidCache;
+    readonly ApiContact?: LidCache;
+    readonly functions?: Functions;
+    readonly Stream?: { readonly mode?: unknown; readonly info?: unknown };
+  };
+}
+
+interface PageScope {
+  readonly WPP?: Wpp;
+  readonly Debug?: { readonly VERSION?: unknown };
+  readonly __d?: unknown;
+  readonly require?: unknown;
+}
+
+export class Bindings {
+  constructor(private readonly scope: PageScope) {}
+
+  get wpp(): Wpp | undefined {
+    return this.scope.WPP;
+  }
+
+  /** The page has Meta's module loader, without which wa-js can find nothing. */
+  get hasLoader(): boolean {
+    return this.scope.__d !== undefined && this.scope.require !== undefined;
+  }
+
+  get waVersion(): string | null {
+    const version = this.attempt(() => this.scope.Debug?.VERSION);
+    return typeof version === 'string' ? version : null;
+  }
+
+  get wajsVersion(): string | null {
+    const version = this.wpp?.version;
+    return typeof version === 'string' ? version : null;
+  }
+
+  /** wa-js knows the page's modules. */
+  get injected(): boolean {
+    return this.wpp?.loader?.isReady === true;
+  }
+
+  /** undefined while nobody can say. */
+  get authenticated(): boolean | undefined {
+    return this.attempt(() => this.wpp?.conn?.isAuthenticated?.());
+  }
+
+  get callStore(): CallStore | undefined {
+    return this.attempt(() => this.wpp?.whatsapp?.CallStore);
+  }
+
+  get functions(): Functions | undefined {
+    return this.wpp?.whatsapp?.functions;
+  }
+
+  has(name: keyof Functions): boolean {
+    return typeof this.attempt(() => this.functions?.[name]) === 'function';
+  }
+
+  get whatsapp(): Wpp['whatsapp'] {
+    return this.wpp?.whatsapp;
+  }
+
+  async stack(): Promise<VoipStack> {
+    const stack = await this.need('getVoipStackInterface')();
+    if (stack === null || stack === undefined) throw missing('the VoIP stack');
+    if (stack.type !== undefined && stack.type !== 'web') {
+      throw new PonteError('calling_disabled', `WhatsApp's call stack is of type ${JSON.stringify(stack.type)}, not web`);
+    }
+    return stack;
+  }
+
+  need<Name extends keyof Functions>(name: Name): NonNullable<Functions[Name]> {
+    const found = this.attempt(() => this.functions?.[name]);
+    if (typeof found !== 'function') throw missing(name);
+    return found;
+  }
+
+  /** wa-js's getters search WhatsApp's modules and may throw while these load. */
+  attempt<Value>(look: () => Value): Value | undefined {
+    try {
+      return look();
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+export function missing(what: string): PonteError {
+  return new PonteError('binding_missing', `${what} was not found in this version of WhatsApp Web`);
+}
+
+/** An error of wa-js carries its own code; keep it in the sentence. */
+export function wajsFault(fault: unknown): PonteError {
+  if (fault instanceof PonteError) return fault;
+  const code = (fault as { code?: unknown } | null | undefined)?.code;
+  return new PonteError('call_failed', typeof code === 'string' ? `${code} (${describe(fault)})` : describe(fault));
+}

@@ -1,0 +1,297 @@
+/** Watches WhatsApp's calls and acts on them. */
+
+import { PonteError } from '../errors.ts';
+import type { Emit, Log } from '../events.ts';
+import { logFault } from '../events.ts';
+import { type Bindings, type CallModel, type CallStore, missing, wajsFault } from './bindings.ts';
+import { CallLedger, type CallSnapshot, type LedgerEvent } from './ledger.ts';
+import { type People, jidOf } from './people.ts';
+import { CALL_ENTRY_POINT, CALL_START_KIND, END_BY_USER, isRinging } from './states.ts';
+
+/** The net under the events: often while a call exists, else only to notice one. */
+const POLL_IN_CALL_MS = 250;
+const POLL_IDLE_MS = 1000;
+const PLACING_TIMEOUT_MS = 10_000;
+const PLACING_LOOK_MS = 50;
+
+export interface CallListing {
+  readonly id: string;
+  readonly state: number | null;
+  readonly outgoing: boolean;
+  readonly peer: string;
+}
+
+export interface CallsParts {
+  readonly bindings: Bindings;
+  readonly people: People;
+  readonly emit: Emit;
+  readonly log: Log;
+  /** A call appeared where there was none. */
+  readonly onBegin: () => void;
+  /** The last call is gone. */
+  readonly onIdle: () => void;
+}
+
+export class Calls {
+  private readonly ledger = new CallLedger();
+  private readonly watched = new WeakSet<object>();
+  /** Models of open calls: how a call ended is read from its model after WhatsApp has put it away. */
+  private readonly known = new Map<string, CallModel>();
+  private delivery: Promise<void> = Promise.resolve();
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private looking = false;
+
+  constructor(private readonly parts: CallsParts) {}
+
+  start(): void {
+    this.tick();
+  }
+
+  list(): CallListing[] {
+    this.look();
+    return this.ledger.open().map(({ id, state, outgoing, peer }) => ({ id, state, outgoing, peer }));
+  }
+
+  async dial(digits: unknown): Promise<{ id: string }> {
+    if (typeof digits !== 'string' || !/^\d{5,20}$/.test(digits)) {
+      throw new PonteError('bad_argument', 'the number must be digits with the country code and no +');
+    }
+    this.requireReady();
+    if (callingEnabled(this.parts.bindings) === false) {
+      throw new PonteError('calling_disabled', 'WhatsApp has not enabled calls on the web for this account');
+    }
+    this.look();
+    if (this.ledger.open().length > 0) throw new PonteError('busy_line', 'the account is in a call already');
+    const { bindings } = this.parts;
+    const lookup = bindings.wpp?.contact?.queryExists?.(`${digits}@c.us`);
+    if (lookup === undefined) throw missing('contact.queryExists');
+    const found = await lookup;
+    if (found === null) throw new PonteError('not_on_whatsapp', 'the number has no WhatsApp account');
+    // wa-js's own offer() forces the account's feature gates open; the stack is started as it does that, without them.
+    const place = bindings.need('startWAWebVoipCall');
+    await bindings.stack();
+    const before = new Set(this.models().map((model) => model.id));
+    let refused: unknown = null;
+    Promise.resolve(place(found.lid ?? found.wid, false, CALL_ENTRY_POINT, CALL_START_KIND)).catch((fault: unknown) => {
+      refused = fault;
+    });
+    const deadline = Date.now() + PLACING_TIMEOUT_MS;
+    while (Date.now() < deadline) {
+      const placed = this.models().find((model) => model.outgoing === true && !before.has(model.id));
+      if (placed !== undefined) {
+        this.look();
+        return { id: placed.id };
+      }
+      if (refused !== null) throw wajsFault(refused);
+      await new Promise((resolve) => setTimeout(resolve, PLACING_LOOK_MS));
+    }
+    throw new PonteError('timeout', 'WhatsApp did not place the call');
+  }
+
+  async accept(id: unknown): Promise<null> {
+    const model = this.find(id);
+    if (!isRinging(stateOf(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
+    const { bindings } = this.parts;
+    if (bindings.callStore?.activeCall?.id !== model.id) throw new PonteError('call_failed', 'another call is active');
+    const stack = await bindings.stack();
+    if (typeof stack.acceptCall !== 'function') throw missing('acceptCall');
+    // Audio and no camera, whatever the caller offers; wa-js would turn the camera on for a video call.
+    await this.settle(stack.acceptCall(true, false));
+    return null;
+  }
+
+  async reject(id: unknown): Promise<null> {
+    const model = this.find(id);
+    if (!isRinging(stateOf(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
+    if (this.parts.bindings.callStore?.activeCall?.id !== model.id) {
+      throw new PonteError('call_failed', 'another call is active');
+    }
+    const stack = await this.parts.bindings.stack();
+    if (typeof stack.rejectCall !== 'function') throw missing('rejectCall');
+    model.userEndedCall = true;
+    await this.settle(stack.rejectCall());
+    return null;
+  }
+
+  async end(id: unknown): Promise<null> {
+    const model = this.find(id);
+    if (isRinging(stateOf(model)) && model.outgoing !== true) return await this.reject(id);
+    // The stack has no argument for the call: it ends whichever is active.
+    if (this.parts.bindings.callStore?.activeCall?.id !== model.id) {
+      throw new PonteError('call_not_found', 'another call is active');
+    }
+    const stack = await this.parts.bindings.stack();
+    if (typeof stack.endCall !== 'function') throw missing('endCall');
+    model.userEndedCall = true;
+    await this.settle(stack.endCall(END_BY_USER, true));
+    return null;
+  }
+
+  private async settle(work: unknown): Promise<void> {
+    try {
+      await work;
+    } catch (fault) {
+      throw wajsFault(fault);
+    }
+    this.look();
+  }
+
+  private requireReady(): void {
+    const { bindings } = this.parts;
+    if (!bindings.injected || bindings.authenticated !== true) {
+      throw new PonteError('not_ready', 'WhatsApp is not ready or not logged in');
+    }
+  }
+
+  private find(id: unknown): CallModel {
+    if (typeof id !== 'string' || id === '') throw new PonteError('bad_argument', 'the call id must be a text');
+    const model = this.models().find((one) => one.id === id);
+    if (model === undefined) throw new PonteError('call_not_found', 'there is no such call');
+    return model;
+  }
+
+  /** WhatsApp keeps a call of the native stack in activeCall only, older ones in the collection. */
+  private models(): CallModel[] {
+    const store = this.parts.bindings.callStore;
+    if (store === undefined) return [];
+    const models = this.parts.bindings.attempt(() => store.getModelsArray?.()) ?? [];
+    const active = this.parts.bindings.attempt(() => store.activeCall) ?? null;
+    return active === null || models.some((model) => model.id === active.id) ? models : [active, ...models];
+  }
+
+  private readonly tick = (): void => {
+    clearTimeout(this.timer);
+    this.look();
+    this.timer = setTimeout(this.tick, this.ledger.open().length > 0 ? POLL_IN_CALL_MS : POLL_IDLE_MS);
+  };
+
+  /** Look at WhatsApp's calls now and report what changed. */
+  private readonly look = (): void => {
+    // Reading a model may make WhatsApp fire the very event that leads here.
+    if (this.looking) return;
+    this.looking = true;
+    const wasIdle = this.ledger.open().length === 0;
+    try {
+      const store = this.parts.bindings.callStore;
+      if (store === undefined) return;
+      this.watch(store);
+      const models = this.models();
+      for (const model of models) this.watch(model);
+      const events = this.ledger.observe(models.map(snapshotOf));
+      for (const model of models) this.known.set(model.id, model);
+      for (const event of events) this.deliver(event);
+      const open = new Set(this.ledger.open().map((call) => call.id));
+      for (const id of this.known.keys()) if (!open.has(id)) this.known.delete(id);
+    } catch (fault) {
+      logFault(this.parts.log, 'WhatsApp\'s calls could not be read', fault);
+    } finally {
+      this.looking = false;
+      const isIdle = this.ledger.open().length === 0;
+      if (wasIdle && !isIdle) {
+        this.parts.onBegin();
+        this.timer = rescheduled(this.timer, this.tick, POLL_IN_CALL_MS);
+      } else if (!wasIdle && isIdle) this.parts.onIdle();
+    }
+  };
+
+  private watch(source: CallStore | CallModel): void {
+    if (this.watched.has(source)) return;
+    this.watched.add(source);
+    const listen = (event: string): unknown => source.on?.(event, this.look);
+    this.parts.bindings.attempt(() => {
+      if ('getModelsArray' in source || 'activeCall' in source) {
+        listen('change:activeCall');
+        listen('add');
+        listen('remove');
+      } else {
+        listen('change:state');
+        // Where the state is kept under another name, any change is worth a look.
+        listen('change');
+      }
+    });
+  }
+
+  /** Events leave in order; an announcement may wait for the number behind a LID, and those after it wait too. */
+  private deliver(event: LedgerEvent): void {
+    const model = this.known.get(event.call.id);
+    this.delivery = this.delivery
+      .then(() => this.send(event, model))
+      .catch((fault: unknown) => {
+        logFault(this.parts.log, 'an event of a call was lost', fault);
+      });
+  }
+
+  private async send(event: LedgerEvent, model: CallModel | undefined): Promise<void> {
+    const { emit, people, log } = this.parts;
+    const { id, peer, video, outgoing, endReason } = event.call;
+    switch (event.kind) {
+      case 'incoming': {
+        const phone = await people.phone(model, peer);
+        emit({ type: 'call.incoming', id, peer, phone, name: people.name(peer, phone), video });
+        break;
+      }
+      case 'state':
+        emit({ type: 'call.state', id, state: event.state, end_reason: endReason, outgoing });
+        break;
+      case 'gone': {
+        const last = model === undefined ? endReason : (endReasonOf(model) ?? endReason);
+        emit({ type: 'call.gone', id, end_reason: last, elsewhere: event.elsewhere });
+        break;
+      }
+      case 'group_ignored':
+        log('info', 'a group call is left to the other devices of the account');
+        break;
+    }
+  }
+}
+
+function rescheduled(
+  timer: ReturnType<typeof setTimeout> | undefined,
+  tick: () => void,
+  ms: number,
+): ReturnType<typeof setTimeout> {
+  clearTimeout(timer);
+  return setTimeout(tick, ms);
+}
+
+function asNumber(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+function stateOf(model: CallModel): number | null {
+  const told = typeof model.getState === 'function' ? model.getState() : undefined;
+  return asNumber(told) ?? asNumber(model.state);
+}
+
+function endReasonOf(model: CallModel): number | null {
+  for (const value of [
+    model.endReason,
+    model.callEndReason,
+    model.callInfo?.endReason,
+    model.callInfo?.callEndReason,
+  ]) {
+    const reason = asNumber(value);
+    if (reason !== null) return reason;
+  }
+  return null;
+}
+
+function snapshotOf(model: CallModel): CallSnapshot {
+  return {
+    id: model.id,
+    state: stateOf(model),
+    outgoing: model.outgoing === true,
+    peer: jidOf(model.peerJid),
+    video: model.isVideo === true,
+    group: model.isGroup === true,
+    endReason: endReasonOf(model),
+  };
+}
+
+/** undefined while WhatsApp does not say. */
+export function callingEnabled(bindings: Bindings): boolean | undefined {
+  const gate = bindings.attempt(() => bindings.functions?.isCallingEnabled?.());
+  if (typeof gate === 'boolean') return gate;
+  const property = bindings.attempt(() => bindings.functions?.getABPropConfigValue?.('enable_web_calling'));
+  return typeof property === 'boolean' ? property : undefined;
+}

@@ -1,0 +1,100 @@
+/**
+ * Which events a change in WhatsApp's calls means. Pure: snapshots in, events out.
+ *
+ * WhatsApp tells of calls in several ways, some late and some not at all, so the watcher looks often and this decides what
+ * is new: each call is announced once, each state once, each end once, whatever was missed in between.
+ */
+
+import { CallState, isRinging } from './states.ts';
+
+export interface CallSnapshot {
+  readonly id: string;
+  /** null while WhatsApp has not said: it comes up to some hundred milliseconds after the call. */
+  readonly state: number | null;
+  readonly outgoing: boolean;
+  readonly peer: string;
+  readonly video: boolean;
+  readonly group: boolean;
+  readonly endReason: number | null;
+}
+
+export type LedgerEvent =
+  | { kind: 'incoming'; call: CallSnapshot }
+  | { kind: 'state'; call: CallSnapshot; state: number }
+  | { kind: 'gone'; call: CallSnapshot; elsewhere: boolean }
+  | { kind: 'group_ignored'; call: CallSnapshot };
+
+interface Entry {
+  snapshot: CallSnapshot;
+  announced: boolean;
+  lastState: number | null;
+  phase: 'open' | 'gone' | 'ignored';
+}
+
+/** Ended calls remembered, so that a model that WhatsApp keeps around is not taken for a new call. */
+const REMEMBERED = 200;
+
+export class CallLedger {
+  private readonly entries = new Map<string, Entry>();
+
+  /** Calls that are not gone, as last seen. */
+  open(): CallSnapshot[] {
+    return [...this.entries.values()].filter((entry) => entry.phase === 'open').map((entry) => entry.snapshot);
+  }
+
+  /** Take in all calls that WhatsApp has now; return what is new, in order. */
+  observe(snapshots: readonly CallSnapshot[]): LedgerEvent[] {
+    const events: LedgerEvent[] = [];
+    const present = new Set(snapshots.map((snapshot) => snapshot.id));
+    for (const [id, entry] of this.entries) {
+      if (entry.phase === 'open' && !present.has(id)) events.push(...this.finish(entry, false));
+      else if (entry.phase === 'ignored' && !present.has(id)) entry.phase = 'gone';
+    }
+    for (const snapshot of snapshots) events.push(...this.see(snapshot));
+    this.trim();
+    return events;
+  }
+
+  private see(call: CallSnapshot): LedgerEvent[] {
+    let entry = this.entries.get(call.id);
+    if (entry === undefined) {
+      // A model that was over before we came is history.
+      if (call.state === CallState.None || call.state === CallState.CallStateEnding) return [];
+      entry = { snapshot: call, announced: false, lastState: null, phase: call.group ? 'ignored' : 'open' };
+      this.entries.set(call.id, entry);
+      if (call.group) return [{ kind: 'group_ignored', call }];
+    }
+    if (entry.phase !== 'open') return [];
+    entry.snapshot = call;
+    if (call.state === null) return [];
+    const events: LedgerEvent[] = [];
+    if (!entry.announced && !call.outgoing && isRinging(call.state)) {
+      entry.announced = true;
+      events.push({ kind: 'incoming', call });
+    }
+    if (call.state === CallState.None) {
+      // Before the first state it means "not yet", after it "over".
+      return entry.lastState === null ? [] : [...events, ...this.finish(entry, false)];
+    }
+    if (call.state !== entry.lastState) {
+      entry.lastState = call.state;
+      events.push({ kind: 'state', call, state: call.state });
+    }
+    if (call.state === CallState.CallActiveElsewhere) events.push(...this.finish(entry, true));
+    return events;
+  }
+
+  private finish(entry: Entry, elsewhere: boolean): LedgerEvent[] {
+    entry.phase = 'gone';
+    // A call that left before it had a state was never announced to anybody.
+    if (entry.lastState === null) return [];
+    return [{ kind: 'gone', call: entry.snapshot, elsewhere }];
+  }
+
+  private trim(): void {
+    for (const [id, entry] of this.entries) {
+      if (this.entries.size <= REMEMBERED) return;
+      if (entry.phase === 'gone') this.entries.delete(id);
+    }
+  }
+}

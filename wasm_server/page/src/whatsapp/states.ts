@@ -1,0 +1,31 @@
+/** WhatsApp's own numbers (docs: facts; read in its sources). */
+
+export const CallState = {
+  None: 0,
+  Calling: 1,
+  PreacceptReceived: 2,
+  ReceivedCall: 3,
+  AcceptSent: 4,
+  AcceptReceived: 5,
+  CallActive: 6,
+  CallActiveElsewhere: 7,
+  ReceivedCallWithoutOffer: 8,
+  Rejoining: 9,
+  Link: 10,
+  ConnectedLonely: 11,
+  PreCalling: 12,
+  CallStateEnding: 13,
+  CallBCallStarting: 14,
+} as const;
+
+/** The call rings here and can be accepted or rejected. */
+export function isRinging(state: number | null): boolean {
+  return state === CallState.ReceivedCall || state === CallState.ReceivedCallWithoutOffer;
+}
+
+/** As `startWAWebVoipCall` is called by wa-js and WhatsApp's own button: where from, and which kind of start. */
+export const CALL_ENTRY_POINT = 8;
+export const CALL_START_KIND = 5;
+
+/** As `endCall` is called: why (ended by the user), and whether to tell the peer. */
+export const END_BY_USER = 2;
