@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     wasm_port: Port = Field(default=9080, description="Its port; the seed's default for wasmServerPort")
     page_url: str = Field(default="https://web.whatsapp.com/", description="The page that is driven")
     local_helper_url: str = Field(
-        default="http://127.0.0.1:3000", description="Node helper of accounts that name neither Chrome nor helper"
+        default="",
+        description="Node helper of accounts that name neither Chrome nor helper; empty: one is started beside",
     )
     helper_token: SecretStr | None = Field(
         default=None,
