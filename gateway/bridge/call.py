@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -196,7 +196,7 @@ class Call:
             reason=termination.reason,
             sip_status=termination.sip_status,
             duration_s=round((ended - answered).total_seconds(), 3) if answered and ended else 0,
-            media=self.stats.describe() if self.stats else None,
+            media=asdict(self.stats) if self.stats else None,
             **{"pii.peer": self.peer_phone},
         )
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from gateway.domain.page_call import PageCallEvent
 from gateway.page.driver import PageCall
+from gateway.protocol.sip.events import SipEvent
 from gateway.sip.call import SipCall
-from gateway.sip.events import SipEvent
 
 LegEvent = SipEvent | PageCallEvent
 

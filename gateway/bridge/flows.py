@@ -17,9 +17,10 @@ from gateway.domain.page_call import PageActive, PageCallEvent, PageEnded, PageR
 from gateway.domain.states import Answered, CallState, Dialed, RemoteRinging
 from gateway.domain.termination import Termination
 from gateway.page.driver import PageCall, PageDriver
-from gateway.sip import events as sip
+from gateway.protocol.sip import events as sip
+from gateway.protocol.sip.events import Caller
 from gateway.sip.call import IncomingInvite
-from gateway.sip.endpoint import Caller, Endpoint
+from gateway.sip.endpoint import Endpoint
 
 WHATSAPP_CALL_ID_HEADER = "X-WhatsApp-Call-Id"
 

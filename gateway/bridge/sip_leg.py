@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.domain.termination import Termination
+from gateway.protocol.sip.events import Answered, Cancelled, Ended, Failed, Reason, SipEvent
 from gateway.sip.call import IncomingInvite, OutgoingInvite
-from gateway.sip.events import Answered, Cancelled, Ended, Failed, Reason, SipEvent
 
 
 class SipLeg:
@@ -37,13 +37,14 @@ class SipLeg:
         if self.answered:
             await self.call.bye(_reason(termination))
         elif isinstance(self.call, IncomingInvite):
-            self.call.reject(
-                termination.sip_status or 500,
-                reason=_reason(termination),
-                retry_after_s=termination.retry_after_s,
-            )
+            refuse(self.call, termination)
         else:
             await self.call.cancel(_cancel_reason(termination))
+
+
+def refuse(invite: IncomingInvite, termination: Termination) -> None:
+    """Give an INVITE its final answer."""
+    invite.reject(termination.sip_status or 500, reason=_reason(termination), retry_after_s=termination.retry_after_s)
 
 
 def _reason(termination: Termination) -> Reason | None:

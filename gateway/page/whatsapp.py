@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.browser.errors import PageCommandError
-from gateway.browser.target import PageTarget
+from gateway.browser.errors import PageError
+from gateway.browser.page import PageTarget
 from gateway.domain import termination as t
 from gateway.domain.errors import RemoteProtocolError
 from gateway.domain.ids import PageCallId
@@ -153,7 +153,7 @@ class WhatsAppDriver:
         self._dialing += 1
         try:
             placed = wire.parse_placed(await self._target.call("dial", number, timeout_s=_DIAL_TIMEOUT_S))
-        except PageCommandError as error:
+        except PageError as error:
             raise CallRefused(_DIAL_REFUSALS.get(error.page_code, t.UNREACHABLE)) from error
         finally:
             self._dialing -= 1

@@ -1,0 +1,254 @@
+"""One account: its configuration, its page, its SIP side, its call; each supervised, none able to take another down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.accounts.call_book import CallBook
+from gateway.accounts.page_link import Line, PageLink, PageLinkConfig, PageLinkSettings
+from gateway.bridge.call import Call, CallLimits
+from gateway.bridge.call_media import CallMedia
+from gateway.bridge.flows import sip_to_whatsapp, whatsapp_to_sip
+from gateway.bridge.sip_leg import refuse
+from gateway.domain import termination as t
+from gateway.domain.bridge_config import BridgeConfig
+from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
+from gateway.domain.ids import AccountId, new_call_id
+from gateway.domain.phone import parse_request_user
+from gateway.domain.states import Direction
+from gateway.domain.termination import Termination
+from gateway.media.plane import MediaPlane
+from gateway.page.driver import PageCall
+from gateway.sip.call import IncomingInvite
+from gateway.sip.endpoint import Endpoint
+from gateway.sip.settings import EndpointSettings
+from gateway.sip.stack import SipStack
+
+_DISABLED = PartStatus("disabled", "the bridge is not enabled")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountContext:
+    """What every account of a process shares.
+
+    Attributes:
+        sip: listeners and transports.
+        media: the media plane.
+        book: where calls are written down.
+        page: how pages are reached.
+        limits: the time-outs of calls.
+        default_region: country of numbers that are dialled without one.
+        endpoint_settings: turns a configuration into the SIP side's settings.
+    """
+
+    sip: SipStack
+    media: MediaPlane
+    book: CallBook
+    page: PageLinkSettings
+    limits: CallLimits
+    default_region: str
+    endpoint_settings: Callable[[BridgeConfig], EndpointSettings]
+
+
+class Account:
+    """One account.
+
+    `run` owns every task of it; `apply` changes what it does.
+
+    Args:
+        account_id: its id.
+        context: what accounts share.
+    """
+
+    def __init__(self, account_id: AccountId, context: AccountContext) -> None:
+        self.account_id = account_id
+        self._context = context
+        self._config = BridgeConfig()
+        self._endpoint: Endpoint | None = None
+        self._link: PageLink | None = None
+        self._link_task: asyncio.Task[None] | None = None
+        self._call: Call | None = None
+        self._call_task: asyncio.Task[None] | None = None
+        self._draining = False
+        self._group: asyncio.TaskGroup | None = None
+        self._log = structlog.get_logger("ponte.account").bind(account=account_id)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The SIP side, where the configuration wants one."""
+        return self._endpoint
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Supervise the account until cancelled; run again, it takes up the configuration it had.
+
+        Args:
+            started: set once `apply` may be called.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                if started.is_set():
+                    await self.apply(self._config)
+                started.set()
+                await asyncio.Event().wait()
+        finally:
+            self._group = self._link = self._link_task = None
+            if self._endpoint is not None:
+                await self._endpoint.close()
+                self._endpoint = None
+
+    async def apply(self, config: BridgeConfig) -> None:
+        """Put *config* into force; a call in progress goes on.
+
+        Raises:
+            ConfigError: the listen port cannot be had; nothing changed.
+        """
+        await self._apply_sip(config)
+        self._config = config
+        if self._call is None:
+            await self._apply_page()
+        self._tell_sip()
+
+    async def drain(self) -> None:
+        """Refuse new calls, and return when none is in progress; the caller sets the time limit."""
+        self._draining = True
+        self._tell_sip()
+        if self._call_task is not None:
+            await asyncio.wait([self._call_task])
+
+    async def end_call(self) -> None:
+        """Refuse new calls and end the one in progress, while page and SIP side can still be told."""
+        self._draining = True
+        self._tell_sip()
+        if (task := self._call_task) is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def status(self) -> BridgeStatus:
+        """Return the state of each part, and the call in progress."""
+        link, endpoint = self._link, self._endpoint
+        return BridgeStatus(
+            page=link.page if link else _DISABLED,
+            media=link.media if link else _DISABLED,
+            registration=(
+                PartStatus(endpoint.registration.state.value, endpoint.registration.detail) if endpoint else _DISABLED
+            ),
+            listener=PartStatus(endpoint.listener.state.value, endpoint.listener.detail) if endpoint else _DISABLED,
+            calls=(_summary(self._call),) if self._call else (),
+        )
+
+    # ---- configuration
+
+    async def _apply_sip(self, config: BridgeConfig) -> None:
+        settings = self._context.endpoint_settings(config) if config.enabled else None
+        if settings is None:
+            if self._endpoint is not None:
+                await self._endpoint.close()
+                self._endpoint = None
+        elif self._endpoint is None:
+            self._endpoint = await self._context.sip.add_endpoint(settings, self._on_invite)
+        else:
+            await self._endpoint.update(settings)
+
+    async def _apply_page(self) -> None:
+        """Follow the configuration with the page; only between calls, since a call lives in its page."""
+        config = self._config
+        wanted = (
+            PageLinkConfig(
+                config.chrome_remote_url, config.node_remote_helper, config.wasm_server_ip, config.wasm_server_port
+            )
+            if config.enabled
+            else None
+        )
+        if self._link is not None and self._link.config == wanted:
+            return
+        if self._link_task is not None:
+            self._link_task.cancel()
+            await asyncio.wait([self._link_task])
+            self._link = self._link_task = None
+        if wanted is not None and self._group is not None:
+            self._link = PageLink(wanted, self._context.page, on_change=self._tell_sip, on_incoming=self._on_incoming)
+            self._link_task = self._group.create_task(self._link.run())
+
+    def _tell_sip(self) -> None:
+        """A path that is known to be dead is not offered (docs/ARCHITECTURE.md, section 4)."""
+        if self._endpoint is None:
+            return
+        if self._draining:
+            self._endpoint.set_available(False, "Ponte is stopping")
+        elif self._call is None:
+            link = self._link
+            up = link is not None and link.line is not None
+            self._endpoint.set_available(up, "" if up or link is None else link.page.detail or link.media.detail)
+
+    # ---- calls
+
+    def _on_invite(self, invite: IncomingInvite) -> None:
+        line = self._link.line if self._link else None
+        number = parse_request_user(invite.request_user, self._context.default_region)
+        if self._draining:
+            refuse(invite, t.SHUTDOWN)
+        elif number is None:
+            refuse(invite, t.NO_NUMBER)
+        elif line is None:
+            refuse(invite, t.PAGE_UNAVAILABLE)
+        elif self._call is not None or line.driver.busy:
+            refuse(invite, t.LINE_BUSY)
+        else:
+            driver = line.driver
+            self._start(
+                Direction.SIP_TO_WHATSAPP,
+                line,
+                lambda call: sip_to_whatsapp(call, invite, driver, number),
+                sip_user=invite.caller_user,
+            )
+
+    def _on_incoming(self, page: PageCall) -> None:
+        line, endpoint, config = (self._link.line if self._link else None), self._endpoint, self._config
+        if line is None or endpoint is None or config.sip_server is None or self._call is not None or self._draining:
+            # Left ringing: the account's own phone can still take it.
+            self._log.info("incoming_call_left_alone", sip=endpoint is not None, busy=self._call is not None)
+            return
+        extension = config.sip_extension or (self._link.own_number if self._link else None) or config.sip_user or ""
+        self._start(
+            Direction.WHATSAPP_TO_SIP,
+            line,
+            lambda call: whatsapp_to_sip(call, page, endpoint, extension),
+            sip_user=extension,
+        )
+
+    def _start(
+        self, direction: Direction, line: Line, flow: Callable[[Call], Awaitable[Termination]], *, sip_user: str
+    ) -> None:
+        call_id = new_call_id()
+        call = Call(
+            call_id,
+            self.account_id,
+            direction,
+            CallMedia(call_id, self._context.media, line.driver, line.port),
+            self._context.limits,
+            on_change=lambda _: None,
+        )
+        assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
+        self._call = call
+        self._call_task = self._group.create_task(self._run_call(call, flow, sip_user))
+
+    async def _run_call(self, call: Call, flow: Callable[[Call], Awaitable[Termination]], sip_user: str) -> None:
+        try:
+            await self._context.book.begin(call, sip_user)
+            await call.run(flow)
+        finally:
+            self._call = self._call_task = None
+            await self._context.book.end(call, sip_user)
+            await self._apply_page()
+            self._tell_sip()
+
+
+def _summary(call: Call) -> CallSummary:
+    return CallSummary(
+        call.call_id, call.direction, call.state, call.peer_phone or "", call.times.created, call.times.answered
+    )

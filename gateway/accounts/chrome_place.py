@@ -1,0 +1,100 @@
+"""Where an account's Chrome is: from its configuration, from its helper, or started here."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.browser import BrowserEndpoint, HelperClient, HelperError, HttpEndpoint, parse_browser_url, parse_http_url
+from gateway.browser.endpoint import join_host_port
+from gateway.browser.local_helper import LocalHelper
+
+if TYPE_CHECKING:
+    from gateway.accounts.page_link import PageLinkConfig, PageLinkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ChromePlace:
+    """One Chrome and what is beside it.
+
+    Attributes:
+        endpoint: its debugging port or the relay before it.
+        helper: the node helper beside it, if there is one.
+        local_address: this machine's address towards it.
+    """
+
+    endpoint: BrowserEndpoint
+    helper: HelperClient | None
+    local_address: str
+
+    @property
+    def local_addresses(self) -> tuple[str, ...]:
+        """Addresses that ICE must gather beside its own choice: it leaves out loopback, where a local Chrome is."""
+        return (self.local_address,) if ipaddress.ip_address(self.local_address).is_loopback else ()
+
+    def wasm_url(self, config: PageLinkConfig) -> str:
+        """Return the base URL of the wasm server; the same from here and from Chrome's host."""
+        return f"http://{join_host_port(config.wasm_host or self.local_address, config.wasm_port)}"
+
+
+async def find_chrome(config: PageLinkConfig, settings: PageLinkSettings, stack: AsyncExitStack) -> ChromePlace:
+    """Say where Chrome is; start a helper with one where the configuration names neither.
+
+    Args:
+        config: the account's page configuration.
+        settings: process settings.
+        stack: ends what was started.
+
+    Raises:
+        ConfigError: a URL is wrong.
+        Unavailable: the helper does not answer, or could not be started.
+    """
+    helper_endpoint = await _helper_endpoint(config, settings, stack)
+    helper = HelperClient(helper_endpoint, settings=settings.browser.http) if helper_endpoint else None
+    if config.chrome_url:
+        endpoint = parse_browser_url(config.chrome_url)
+    elif helper and helper_endpoint:
+        endpoint = _relay(await helper.browser(), helper_endpoint)
+    else:
+        raise HelperError("Neither Chrome nor a node helper is configured, and none could be started")
+    token = helper_endpoint.token if helper_endpoint else settings.helper_token
+    endpoint = endpoint.with_default_token(token)
+    return ChromePlace(endpoint, helper, local_address_towards(endpoint.host, endpoint.port))
+
+
+async def _helper_endpoint(
+    config: PageLinkConfig, settings: PageLinkSettings, stack: AsyncExitStack
+) -> HttpEndpoint | None:
+    url = config.helper_url or ("" if config.chrome_url else settings.local_helper_url)
+    if url:
+        return parse_http_url(url).with_default_token(settings.helper_token)
+    if config.chrome_url:
+        return None
+    local = await stack.enter_async_context(LocalHelper())
+    return local.endpoint
+
+
+def _relay(browser: dict[str, object], helper: HttpEndpoint) -> BrowserEndpoint:
+    """Chrome behind a helper: the helper's own host, and the port of its CDP relay."""
+    cdp = browser.get("cdp")
+    port = cdp.get("port") if isinstance(cdp, dict) else None
+    if not isinstance(port, int):
+        raise HelperError(f"The node helper at {helper} does not say where its CDP relay is; set chromeRemoteURL")
+    return replace(helper, port=port, path="", secure=False)
+
+
+def local_address_towards(host: str, port: int) -> str:
+    """Return this machine's address on the way to *host*; sends nothing.
+
+    Falls back to loopback where the host cannot be resolved now: connecting to it will say why.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"

@@ -1,0 +1,287 @@
+"""Keeps one account's page READY and its media leg up: connects, injects, negotiates, and does it again when lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from gateway.accounts.chrome_place import ChromePlace, find_chrome
+from gateway.accounts.page_port import PagePort
+from gateway.browser import Browser, BrowserSettings, PageTarget, fetch_assets, open_page
+from gateway.domain.bridge_status import PartStatus
+from gateway.domain.errors import PonteError
+from gateway.domain.states import PageState
+from gateway.page.driver import PageCall, PageDriver, PageListener
+from gateway.page.whatsapp import WhatsAppDriver
+from gateway.webrtc.leg import LegState, WebRtcLeg
+
+_ENDED_LEG: Final = frozenset({LegState.FAILED, LegState.CLOSED})
+
+
+@dataclass(frozen=True, slots=True)
+class PageLinkConfig:
+    """What of an account's configuration concerns its page; two links with equal ones are the same link.
+
+    Attributes:
+        chrome_url: the account's chromeRemoteURL.
+        helper_url: the account's nodeRemoteHelper.
+        wasm_host: where bundle and WASM are served; empty: this machine's address towards Chrome.
+        wasm_port: its port.
+    """
+
+    chrome_url: str | None = field(repr=False)
+    helper_url: str | None = field(repr=False)
+    wasm_host: str | None
+    wasm_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageLinkSettings:
+    """What of the process's settings concerns pages.
+
+    Attributes:
+        browser: how Chrome, helper and wasm server are reached.
+        page_url: the page that is driven.
+        helper_token: for helpers whose URL has none.
+        local_helper_url: the helper of accounts that name neither Chrome nor helper; empty: one is started.
+        webrtc_timeout_s: for ICE and DTLS with the page.
+        poll_s: between questions for the page's state while it is not READY.
+        retry_min_s: pause after the first failure to attach or to connect the media leg.
+        retry_max_s: cap of that pause.
+    """
+
+    browser: BrowserSettings
+    page_url: str
+    helper_token: str | None = field(default=None, repr=False)
+    local_helper_url: str = ""
+    webrtc_timeout_s: float = 15.0
+    poll_s: float = 2.0
+    retry_min_s: float = 0.5
+    retry_max_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a call needs of a page.
+
+    Attributes:
+        driver: places and takes calls.
+        port: carries the audio, over whichever media leg is up.
+    """
+
+    driver: PageDriver
+    port: PagePort
+
+
+class PageLink:
+    """One account's way to its page.
+
+    Args:
+        config: where Chrome and the assets are.
+        settings: process settings.
+        on_change: called when `page`, `media` or `line` changed.
+        on_incoming: called for each incoming call.
+
+    Attributes:
+        page: the page's state, for people.
+        media: the media leg's state, for people.
+    """
+
+    def __init__(
+        self,
+        config: PageLinkConfig,
+        settings: PageLinkSettings,
+        *,
+        on_change: Callable[[], None],
+        on_incoming: Callable[[PageCall], None],
+    ) -> None:
+        self.config = config
+        self.page = PartStatus(PageState.DETACHED.value, "Chrome was not asked yet")
+        self.media = PartStatus("closed", "waits for the page")
+        self._settings = settings
+        self._on_change = on_change
+        self._on_incoming = on_incoming
+        self._driver: WhatsAppDriver | None = None
+        self._leg: WebRtcLeg | None = None
+        self._port = PagePort()
+        self._stir = asyncio.Event()
+        self._log = structlog.get_logger("ponte.page_link")
+
+    @property
+    def line(self) -> Line | None:
+        """Driver and port, when a call could be made now."""
+        if self._driver is None or not self._driver.state.healthy or not self._port.connected:
+            return None
+        return Line(self._driver, self._port)
+
+    @property
+    def own_number(self) -> str | None:
+        """The account's own number, once the page told it."""
+        return self._driver.own_number if self._driver else None
+
+    async def run(self) -> None:
+        """Hold the page until cancelled."""
+        failures = 0
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    place = await find_chrome(self.config, self._settings, stack)
+                    await self._hold(place)
+            except PonteError as error:
+                self._set_page(PartStatus(PageState.DETACHED.value, str(error)))
+            except Exception:
+                # A fault of ours in one page must not end the account, nor the others.
+                self._log.exception("page_link_crashed")
+                self._set_page(PartStatus(PageState.DETACHED.value, "an internal error; the log says more"))
+            failures += 1
+            await asyncio.sleep(self._pause_s(failures))
+
+    async def _hold(self, place: ChromePlace) -> None:
+        """Attach to the page of that Chrome whenever there is one; returns never but by error."""
+        browser = Browser(place.endpoint, settings=self._settings.browser)
+
+        def on_status() -> None:
+            if not browser.status.connected:
+                self._set_page(PartStatus(PageState.DETACHED.value, browser.status.detail))
+
+        browser.on_status = on_status
+        async with _background(browser.run()):
+            failures = 0
+            while True:
+                connection = await browser.wait_connected()
+                try:
+                    self._set_page(PartStatus(PageState.ATTACHING.value, "fetching the page bundle"))
+                    assets = await fetch_assets(place.wasm_url(self.config), settings=self._settings.browser.http)
+                    self._set_page(PartStatus(PageState.INJECTING.value, "opening the page"))
+                    target = await open_page(
+                        connection, url=self._settings.page_url, assets=assets, helper=place.helper
+                    )
+                    failures = 0
+                    await self._attend(target, place)
+                except PonteError as error:
+                    failures += 1
+                    if not connection.closed.is_set():
+                        self._set_page(PartStatus(PageState.DETACHED.value, str(error)))
+                if failures:
+                    await asyncio.sleep(self._pause_s(failures))
+
+    async def _attend(self, target: PageTarget, place: ChromePlace) -> None:
+        """Drive the page until it is gone."""
+        gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        driver = WhatsAppDriver(
+            target, PageListener(on_state=self._page_state, on_incoming=self._on_incoming, on_media=self._page_media)
+        )
+
+        def on_document() -> None:
+            driver.on_lost("the page was loaded anew", PageState.LOADING)
+            self._drop_leg()
+
+        def on_gone(why: str) -> None:
+            driver.on_lost(why)
+            self._drop_leg()
+            if not gone.done():
+                gone.set_result(why)
+
+        self._driver = driver
+        target.subscribe(driver.on_event, on_document, on_gone)
+        try:
+            async with _background(self._poll(driver)), _background(self._keep_leg(driver, place)):
+                await gone
+        finally:
+            driver.on_lost("the gateway let go of the page")
+            self._driver = None
+            self._drop_leg()
+            await target.close()
+
+    async def _poll(self, driver: WhatsAppDriver) -> None:
+        """Ask for the state while it is not READY: an event that was lost must not keep an account down."""
+        while True:
+            if not driver.state.healthy:
+                try:
+                    await driver.refresh()
+                except PonteError as error:
+                    self._log.info("page_probe_failed", error=str(error), code=error.code)
+            await asyncio.sleep(self._settings.poll_s)
+
+    async def _keep_leg(self, driver: WhatsAppDriver, place: ChromePlace) -> None:
+        """Have a connected media leg whenever the page is READY."""
+        failures = 0
+        while True:
+            self._stir.clear()
+            if not driver.state.healthy or self._leg is not None:
+                await self._stir.wait()
+                continue
+            leg = WebRtcLeg(addresses=place.local_addresses, connect_timeout_s=self._settings.webrtc_timeout_s)
+            leg.on_state = self._leg_state
+            try:
+                self._set_media(PartStatus("connecting", "ICE and DTLS with the page"))
+                answer = await driver.connect_media(await leg.offer())
+                await leg.accept(answer)
+            except PonteError as error:
+                await leg.close()
+                failures += 1
+                self._set_media(PartStatus("failed", str(error)))
+                await asyncio.sleep(self._pause_s(failures))
+                continue
+            except BaseException:
+                await leg.close()
+                raise
+            failures = 0
+            self._leg = leg
+            self._port.use(leg)
+            self._set_media(PartStatus("connected"))
+            try:
+                while self._leg is leg:
+                    self._stir.clear()
+                    await self._stir.wait()
+            finally:
+                await leg.close()
+
+    def _leg_state(self, state: LegState) -> None:
+        if state in _ENDED_LEG:
+            self._drop_leg()
+
+    def _drop_leg(self) -> None:
+        if self._leg is not None:
+            self._leg = None
+            self._port.use(None)
+            self._set_media(PartStatus("closed", "the media leg to the page was lost and is made anew"))
+        self._stir.set()
+
+    def _page_state(self, state: PageState, detail: str) -> None:
+        self._stir.set()
+        self._set_page(PartStatus(state.value, detail))
+
+    def _page_media(self, state: str) -> None:
+        # DTLS and ICE end with the peer connection; the page knows of its failure long before consent runs out.
+        if state in {"failed", "closed"}:
+            self._drop_leg()
+
+    def _set_page(self, status: PartStatus) -> None:
+        if status != self.page:
+            self.page = status
+            self._on_change()
+
+    def _set_media(self, status: PartStatus) -> None:
+        if status != self.media:
+            self.media = status
+            self._on_change()
+
+    def _pause_s(self, failures: int) -> float:
+        return min(self._settings.retry_min_s * 2.0 ** max(failures - 1, 0), self._settings.retry_max_s)
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine beside the block; it ends with the block, and its failure ends the block."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()

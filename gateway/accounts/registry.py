@@ -1,0 +1,102 @@
+"""All accounts of a process: started from the store, changed by the API, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from gateway.accounts.account import Account, AccountContext
+from gateway.domain.bridge_config import BridgeConfig
+from gateway.domain.bridge_status import BridgeStatus, PartStatus
+from gateway.domain.errors import ConfigError
+from gateway.domain.ids import AccountId
+
+_NEVER_CONFIGURED = PartStatus("disabled", "the bridge was never configured")
+
+
+class AccountRegistry:
+    """The accounts of this process; `gateway.api.deps.Accounts` as the API sees it.
+
+    An asynchronous context manager: the accounts run inside its block.
+
+    Args:
+        context: what accounts share.
+    """
+
+    def __init__(self, context: AccountContext) -> None:
+        self._context = context
+        self._accounts: dict[AccountId, Account] = {}
+        self._tasks: dict[AccountId, asyncio.Task[None]] = {}
+        self._group = asyncio.TaskGroup()
+        self._lock = asyncio.Lock()
+        self._log = structlog.get_logger("ponte.accounts")
+
+    async def __aenter__(self) -> Self:
+        """Begin to run accounts."""
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End every call, then every account."""
+        await asyncio.gather(*(account.end_call() for account in self._accounts.values()))
+        for task in self._tasks.values():
+            task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    async def restore(self, configs: dict[AccountId, BridgeConfig]) -> None:
+        """Put stored configurations into force; one that cannot be applied is logged and does not stop the others."""
+        for account_id, config in configs.items():
+            try:
+                await self.apply(account_id, config)
+            except ConfigError as error:
+                self._log.error("stored_configuration_not_applied", account=account_id, error=str(error))
+
+    async def check(self, account: AccountId, config: BridgeConfig) -> None:
+        """Say whether *config* could be applied now; see `gateway.api.deps.Accounts.check`."""
+        settings = self._context.endpoint_settings(config) if config.enabled else None
+        if settings is not None:
+            known = self._accounts.get(account)
+            await self._context.sip.check_endpoint(settings, replacing=known.endpoint if known else None)
+
+    async def apply(self, account: AccountId, config: BridgeConfig) -> None:
+        """Put *config* into force; see `gateway.api.deps.Accounts.apply`."""
+        async with self._lock:
+            known = self._accounts.get(account)
+            if known is None:
+                known = await self._start(account)
+        await known.apply(config)
+
+    def status(self, account: AccountId) -> BridgeStatus:
+        """Return the state of the account's parts and calls."""
+        known = self._accounts.get(account)
+        if known is None:
+            return BridgeStatus(_NEVER_CONFIGURED, _NEVER_CONFIGURED, _NEVER_CONFIGURED, _NEVER_CONFIGURED)
+        return known.status()
+
+    async def drain(self) -> None:
+        """Refuse new calls everywhere, and return when none is in progress."""
+        await asyncio.gather(*(account.drain() for account in self._accounts.values()))
+
+    async def _start(self, account_id: AccountId) -> Account:
+        account = Account(account_id, self._context)
+        started = asyncio.Event()
+        self._tasks[account_id] = self._group.create_task(self._run(account, started))
+        await started.wait()
+        self._accounts[account_id] = account
+        return account
+
+    async def _run(self, account: Account, started: asyncio.Event) -> None:
+        """One account's crash ends at that account; it starts again with what it was told last."""
+        pause_s = 1.0
+        while True:
+            try:
+                await account.run(started)
+            except Exception:
+                self._log.exception("account_crashed", account=account.account_id, pause_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 30.0)

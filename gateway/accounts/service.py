@@ -1,0 +1,65 @@
+"""The accounts of one process, wired from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from gateway.accounts.account import AccountContext
+from gateway.accounts.call_book import CallBook
+from gateway.accounts.page_link import PageLinkSettings
+from gateway.accounts.registry import AccountRegistry
+from gateway.accounts.sip_side import endpoint_settings
+from gateway.bridge.call import CallLimits
+from gateway.browser import AllowList, BrowserSettings, HttpSettings
+from gateway.config import Settings
+from gateway.domain import termination as t
+from gateway.media.router import PacketRouter
+from gateway.ops.health import Health
+from gateway.ops.metrics import Metrics
+from gateway.sip.stack import SipStack
+from gateway.store.store import Store
+
+
+@asynccontextmanager
+async def open_accounts(
+    settings: Settings, store: Store, metrics: Metrics, health: Health
+) -> AsyncIterator[AccountRegistry]:
+    """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
+    await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
+    sip = SipStack()
+    await sip.start()
+    try:
+        context = AccountContext(
+            sip=sip,
+            media=PacketRouter(port_range=(settings.rtp_port_min, settings.rtp_port_max)),
+            book=CallBook(store.calls, metrics),
+            page=page_link_settings(settings),
+            limits=CallLimits(ring_timeout_s=settings.ring_timeout_s),
+            default_region=settings.default_region,
+            endpoint_settings=lambda config: endpoint_settings(config, settings),
+        )
+        async with AccountRegistry(context) as registry:
+            await registry.restore(await store.configs.load_all())
+            yield registry
+    finally:
+        await sip.close()
+
+
+def page_link_settings(settings: Settings) -> PageLinkSettings:
+    """Return what of the process's settings concerns pages."""
+    http = HttpSettings(
+        allow=AllowList.parse(settings.allow_hosts),
+        connect_timeout_s=settings.connect_timeout_s,
+        timeout_s=settings.http_timeout_s,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+    )
+    return PageLinkSettings(
+        browser=BrowserSettings(http=http, backoff_max_s=settings.reconnect_max_s),
+        page_url=settings.page_url,
+        helper_token=settings.helper_token.get_secret_value() if settings.helper_token else None,
+        local_helper_url=settings.local_helper_url,
+        webrtc_timeout_s=settings.webrtc_connect_timeout_s,
+        retry_max_s=settings.reconnect_max_s,
+    )

@@ -1,0 +1,181 @@
+"""The bundle's events become states and calls; its refusals become terminations."""
+
+from typing import Any
+
+import pytest
+
+from gateway.browser.errors import PageError
+from gateway.domain import termination as t
+from gateway.domain.page_call import PageActive, PageEnded, PageRinging
+from gateway.domain.states import PageState
+from gateway.page.driver import CallRefused, PageCall, PageListener, Peer
+from gateway.page.whatsapp import WhatsAppDriver
+
+pytestmark = pytest.mark.unit
+
+
+class Target:
+    """Answers commands from a table, and may emit events before it answers."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.commands: list[tuple[object, ...]] = []
+        self.before_answer: list[dict[str, Any]] = []
+        self.driver: WhatsAppDriver | None = None
+
+    async def call(self, name: str, *args: object, timeout_s: float = 15) -> Any:
+        self.commands.append((name, *args))
+        for event in self.before_answer:
+            assert self.driver is not None
+            self.driver.on_event(event)
+        answer = self.answers.get(name)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.states: list[tuple[PageState, str]] = []
+        self.incoming: list[PageCall] = []
+        self.media: list[str] = []
+
+    def listener(self) -> PageListener:
+        return PageListener(
+            on_state=lambda state, detail: self.states.append((state, detail)),
+            on_incoming=self.incoming.append,
+            on_media=self.media.append,
+        )
+
+
+@pytest.fixture
+def target() -> Target:
+    return Target()
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def driver(target: Target, seen: Seen) -> WhatsAppDriver:
+    target.driver = WhatsAppDriver(target, seen.listener())  # type: ignore[arg-type]
+    return target.driver
+
+
+INCOMING = {
+    "type": "call.incoming",
+    "id": "A1",
+    "peer": "5511@c.us",
+    "phone": "551199990000",
+    "name": "Ana",
+    "video": False,
+}
+
+
+def state(number: int, id_: str = "A1", *, outgoing: bool = False) -> dict[str, Any]:
+    return {"type": "call.state", "id": id_, "state": number, "end_reason": None, "outgoing": outgoing}
+
+
+async def test_an_incoming_call_is_told_once_with_its_peer(driver: WhatsAppDriver, seen: Seen) -> None:
+    event = INCOMING
+    driver.on_event(event)
+    driver.on_event(event)
+    [call] = seen.incoming
+    assert (call.page_call_id, call.peer, call.outgoing) == ("A1", Peer("551199990000", "Ana"), False)
+    assert driver.busy
+
+
+async def test_states_and_the_end_reach_the_call(driver: WhatsAppDriver, seen: Seen) -> None:
+    driver.on_event(INCOMING)
+    for event in (state(3), state(4), state(6), {"type": "call.gone", "id": "A1", "end_reason": 2, "elsewhere": False}):
+        driver.on_event(event)
+    [call] = seen.incoming
+    assert [await call.next_event(), await call.next_event()] == [PageActive(), PageEnded(t.HANGUP)]
+    assert not driver.busy
+
+
+async def test_the_end_of_a_call_that_is_over_is_no_command(driver: WhatsAppDriver, target: Target, seen: Seen) -> None:
+    driver.on_event(INCOMING)
+    driver.on_event({"type": "call.gone", "id": "A1"})
+    await seen.incoming[0].hangup()
+    await seen.incoming[0].reject()
+    assert target.commands == []
+
+
+async def test_a_dialled_call_keeps_what_came_before_the_answer(driver: WhatsAppDriver, target: Target) -> None:
+    target.answers["dial"] = {"id": "B2"}
+    target.before_answer = [state(1, "B2", outgoing=True), state(2, "B2", outgoing=True)]
+    call = await driver.dial("551188880000")
+    assert call.peer.phone == "551188880000"
+    assert await call.next_event() == PageRinging()
+
+
+async def test_a_dialled_call_that_ended_before_the_answer_is_not_forgotten(
+    driver: WhatsAppDriver, target: Target
+) -> None:
+    target.answers["dial"] = {"id": "B2"}
+    target.before_answer = [
+        state(1, "B2", outgoing=True),
+        {"type": "call.gone", "id": "B2", "end_reason": 3, "elsewhere": False},
+    ]
+    call = await driver.dial("551188880000")
+    assert await call.next_event() == PageEnded(t.BUSY)
+    assert not driver.busy
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("not_on_whatsapp", t.NOT_ON_WHATSAPP), ("busy_line", t.LINE_BUSY), ("calling_disabled", t.PAGE_UNAVAILABLE),
+     ("something_new", t.UNREACHABLE)],
+)  # fmt: skip
+async def test_a_refused_call_says_why(
+    driver: WhatsAppDriver, target: Target, code: str, expected: t.Termination
+) -> None:
+    target.answers["dial"] = PageError(code, "no")
+    with pytest.raises(CallRefused) as caught:
+        await driver.dial("551188880000")
+    assert caught.value.termination == expected
+
+
+async def test_a_lost_page_ends_its_calls(driver: WhatsAppDriver, seen: Seen) -> None:
+    driver.on_event(INCOMING)
+    driver.on_lost("Chrome is gone")
+    assert await seen.incoming[0].next_event() == PageEnded(t.PAGE_LOST)
+    assert seen.states[-1] == (PageState.LOST, "Chrome is gone")
+
+
+async def test_a_state_is_told_once(driver: WhatsAppDriver, seen: Seen) -> None:
+    for _ in range(2):
+        driver.on_event({"type": "page.state", "state": "READY", "detail": ""})
+    assert seen.states == [(PageState.READY, "")]
+
+
+async def test_the_probe_gives_state_and_own_number(driver: WhatsAppDriver, target: Target, seen: Seen) -> None:
+    target.answers["probe"] = {
+        "abi": 1,
+        "state": "DEGRADED",
+        "detail": "",
+        "missing": ["CallStore"],
+        "ownNumber": "5511",
+    }
+    await driver.refresh()
+    assert seen.states == [(PageState.DEGRADED, "CallStore")]
+    assert driver.own_number == "5511"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"type": "unknown"},
+        {"type": "call.incoming"},
+        {"type": "call.incoming", "id": "x", "phone": "<script>"},
+        {"type": "call.state", "id": "A1", "state": "6"},
+        {"type": "page.state", "state": "FINE"},
+    ],
+)
+async def test_bad_events_change_nothing(driver: WhatsAppDriver, seen: Seen, event: dict[str, Any]) -> None:
+    driver.on_event(event)
+    assert (seen.states, seen.incoming, seen.media) == ([], [], [])
