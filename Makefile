@@ -18,7 +18,7 @@ sandbox: install ## everything on loopback until Ctrl-C, configured by nobody ye
 
 serve: ## the real service: gateway and wasm server
 	@.ci/install runtime
-	@.ci/serve $(ARGS)
+	@.venv/bin/ponte serve $(ARGS)
 
 test: install ## every test; ARGS go to pytest
 	@.ci/test $(ARGS)

@@ -11,9 +11,9 @@ from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 # Below the range that the kernel hands out by itself (32768 and up), so that a port found free is not taken by
-# an outgoing connection before its server binds it.
+# an outgoing connection before its server binds it, and below the gateway's RTP.
 FIRST_PORT: Final = 20_000
-LAST_PORT: Final = 32_000
+LAST_PORT: Final = 29_998
 
 
 @contextlib.contextmanager
