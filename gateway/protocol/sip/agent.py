@@ -1,0 +1,386 @@
+"""The user agent core: what comes from the network goes in here, what is to be sent and told comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sipmessage import Headers, Request
+
+from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.digest import DigestClient, parse_auth
+from gateway.protocol.sip.digest_server import AuthLimits, DigestServer, Verdict
+from gateway.protocol.sip.engine import (
+    ALLOW,
+    KNOWN_METHODS,
+    SUPPORTED,
+    AuthenticatedRequest,
+    CoreLimits,
+    Engine,
+    FinalCallback,
+    NewCall,
+    Output,
+)
+from gateway.protocol.sip.events import Reason
+from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.message import (
+    SDP,
+    AnswerableError,
+    IncomingRequest,
+    IncomingResponse,
+    make_response,
+    parse_message,
+    reply_flow,
+    to_bytes,
+)
+from gateway.protocol.sip.registration import Registration, RegistrationConfig
+from gateway.protocol.sip.text import Via, escape_user, parse_int, parse_uri
+from gateway.protocol.sip.timers import Timers
+from gateway.protocol.sip.uac import ClientSession, InviteSpec
+from gateway.protocol.sip.uas import ServerSession
+
+_NOT_IN_DIALOG = frozenset({"BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"})
+
+
+@dataclass(frozen=True, slots=True)
+class CoreEndpoint:
+    """One account, as the core sees it.
+
+    Attributes:
+        id: its name here.
+        listener: key of the listener that its calls come in by; 0 for none.
+        auth: credentials for what the PBX asks of us.
+        contact_user: user part of Contact.
+        realm: realm of our challenges.
+        listen_user: whom callers must be; empty: only *sources* may call.
+        listen_secret: and their secret.
+        sources: IP addresses of the PBX.
+        available: False answers OPTIONS and INVITE with 503.
+        retry_after_s: the Retry-After of those.
+        unavailable_text: the Reason text of those.
+    """
+
+    id: int
+    listener: int
+    auth: DigestClient
+    contact_user: str = ""
+    realm: str = "ponte"
+    listen_user: str = ""
+    listen_secret: str = field(default="", repr=False)
+    sources: frozenset[str] = frozenset()
+    available: bool = True
+    retry_after_s: int = 10
+    unavailable_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Settings of the core; every one may be changed by a test."""
+
+    timers: Timers = field(default_factory=Timers)
+    limits: CoreLimits = field(default_factory=CoreLimits)
+    auth: AuthLimits = field(default_factory=AuthLimits)
+    algorithms: Sequence[str] = ("SHA-256", "MD5")
+    user_agent: str = "Ponte"
+
+
+class Agent:
+    """A SIP user agent without sockets and without a clock.
+
+    Feed one input (`receive`, a command, `handle_timeout`), then drain `poll`, then the next.
+
+    Args:
+        settings: timers and limits.
+        token: gives unguessable random text.
+        jitter: gives a random number from 0 to 1.
+        secret: random key of nonces and stateless tags.
+    """
+
+    def __init__(
+        self, settings: AgentSettings, *, token: Callable[[], str], jitter: Callable[[], float], secret: bytes
+    ) -> None:
+        self._engine = Engine(settings.timers, settings.limits, token, jitter, settings.user_agent)
+        self._digest = DigestServer(secret, token, settings.auth, settings.algorithms)
+        self._secret = secret
+        self._endpoints: dict[int, CoreEndpoint] = {}
+        self._registrations: list[Registration] = []
+        self.counts: Counter[str] = Counter()
+
+    # input and output
+
+    def poll(self) -> list[Output]:
+        """Take what is to be sent and told."""
+        outputs = self._engine.outputs[:]
+        self._engine.outputs.clear()
+        return outputs
+
+    def next_timeout(self) -> float | None:
+        """Return when `handle_timeout` wants to be called, in monotonic seconds."""
+        return self._engine.heap.next_timeout()
+
+    def handle_timeout(self, now: float) -> None:
+        """Run the timers that are due."""
+        while (callback := self._engine.heap.pop_due(now)) is not None:
+            callback(now)
+
+    def receive(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take a datagram, or a message cut from a stream. Raises nothing, whatever *data* is."""
+        try:
+            message = parse_message(data)
+        except AnswerableError as error:
+            self.counts["malformed_answered"] += 1
+            self._reply_raw(error.status, error.headers, error.via, flow)
+            return
+        except RemoteProtocolError:
+            self.counts["malformed_dropped"] += 1
+            return
+        if isinstance(message, IncomingResponse):
+            self.counts["responses"] += 1
+            if not self._engine.layer.receive_response(message, now):
+                self.counts["stray_responses"] += 1
+            return
+        self.counts["requests"] += 1
+        try:
+            self._on_request(message, flow, now)
+        except RemoteProtocolError as error:
+            if message.method != "ACK":
+                self._reply(message, flow, error.status)
+
+    def flow_failed(self, flow: Flow, now: float) -> None:
+        """Take the news that a flow cannot be sent on, or that its connection is gone."""
+        self._engine.layer.flow_failed(flow, now)
+        for registration in self._registrations:
+            registration.flow_failed(flow, now)
+
+    # endpoints
+
+    def set_endpoint(self, endpoint: CoreEndpoint) -> None:
+        """Add an endpoint or replace the one of that id; calls in progress go on."""
+        self._endpoints[endpoint.id] = endpoint
+
+    def remove_endpoint(self, endpoint_id: int) -> None:
+        """Remove an endpoint; calls in progress go on."""
+        self._endpoints.pop(endpoint_id, None)
+
+    def endpoint(self, endpoint_id: int) -> CoreEndpoint | None:
+        """Return an endpoint."""
+        return self._endpoints.get(endpoint_id)
+
+    # what we start
+
+    def invite(self, spec: InviteSpec, flow: Flow, auth: DigestClient, now: float) -> ClientSession:
+        """Place a call.
+
+        Raises:
+            RemoteProtocolError: the Request-URI is malformed.
+        """
+        parse_uri(spec.uri)
+        session = ClientSession(self._engine, spec, flow, auth)
+        session.start(now)
+        return session
+
+    def registration(
+        self, config: RegistrationConfig, auth: DigestClient, flow_of: Callable[[int], Flow | None]
+    ) -> Registration:
+        """Make a registration; it does nothing until it is started."""
+        registration = Registration(self._engine, config, auth, flow_of)
+        self._registrations.append(registration)
+        return registration
+
+    def forget_registration(self, registration: Registration) -> None:
+        """Drop a registration that is idle."""
+        if registration in self._registrations:
+            self._registrations.remove(registration)
+
+    def options(self, uri: str, from_: str, flow: Flow, auth: DigestClient, done: FinalCallback, now: float) -> None:
+        """Ask a server whether it is alive."""
+        engine = self._engine
+        call_id, tag = engine.token(), engine.token()
+        number = 0
+
+        def make() -> Request:
+            nonlocal number
+            number += 1
+            request = Request("OPTIONS", parse_uri(uri))
+            headers = request.headers
+            headers.set("Max-Forwards", "70")
+            headers.set("From", f"{from_};tag={tag}")
+            headers.set("To", f"<{uri}>")
+            headers.set("Call-ID", call_id)
+            headers.set("CSeq", f"{number} OPTIONS")
+            headers.set("Accept", SDP)
+            return request
+
+        AuthenticatedRequest(engine, make, flow, auth, done).send(now)
+
+    # what comes in
+
+    def _on_request(self, request: IncomingRequest, flow: Flow, now: float) -> None:
+        layer = self._engine.layer
+        if request.method == "CANCEL":
+            self._on_cancel(request, flow, now)
+            return
+        transaction = layer.find_server(request)
+        if transaction is not None and transaction.receive(request, now):
+            return
+        session = self._engine.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
+        if request.method == "ACK":
+            if session is not None:
+                session.on_ack(request, now)
+            return
+        if request.to.tag:
+            if session is None:
+                self._reply(request, flow, 481)
+            elif layer.full:
+                self._reply_busy(request, flow)
+            else:
+                session.on_request(layer.serve(request, flow, now), now)
+            return
+        self._on_new_request(request, flow, now)
+
+    def _on_cancel(self, request: IncomingRequest, flow: Flow, now: float) -> None:
+        """Answer a CANCEL (RFC 3261 section 9.2); it is never challenged, its branch is its proof."""
+        invite = self._engine.layer.find_server(request)
+        if invite is None:
+            self._reply(request, flow, 481)
+            return
+        self._reply(request, flow, 200)
+        if not invite.answered and invite.on_cancel is not None:
+            invite.on_cancel(request, now)
+
+    def _on_new_request(self, request: IncomingRequest, flow: Flow, now: float) -> None:
+        method = request.method
+        if method not in KNOWN_METHODS:
+            self._reply(request, flow, 501, [("Allow", ALLOW)])
+        elif method in _NOT_IN_DIALOG:
+            self._reply(request, flow, 481)
+        elif method not in {"INVITE", "OPTIONS"}:
+            self._reply(request, flow, 405, [("Allow", ALLOW)])
+        elif unsupported := [tag for tag in request.list_header("Require") if tag not in SUPPORTED]:
+            self._reply(request, flow, 420, [("Unsupported", ", ".join(unsupported))])
+        elif method == "OPTIONS":
+            self._on_options(request, flow)
+        else:
+            self._on_invite(request, flow, now)
+
+    def _at(self, flow: Flow) -> list[CoreEndpoint]:
+        return [one for one in self._endpoints.values() if one.listener and one.listener == flow.listener]
+
+    def _on_options(self, request: IncomingRequest, flow: Flow) -> None:
+        """Say whether calls are taken; nothing about who we are (the asker is not authenticated)."""
+        here = self._at(flow)
+        asked = [one for one in here if flow.remote[0] in one.sources] or here
+        user = request.uri.user
+        asked = [one for one in asked if user and user in {one.contact_user, one.listen_user}] or asked
+        if asked and not any(one.available for one in asked):
+            self._reply(request, flow, 503, [("Retry-After", str(asked[0].retry_after_s))])
+        else:
+            self._reply(request, flow, 200, [("Allow", ALLOW), ("Accept", SDP)])
+
+    def _on_invite(self, request: IncomingRequest, flow: Flow, now: float) -> None:
+        if (hops := request.header("Max-Forwards")) is not None and parse_int(hops, "Max-Forwards", 255) == 0:
+            # RFC 7332 section 4: a B2BUA ends loops as a proxy does
+            self._reply(request, flow, 483)
+            return
+        endpoint = self._authenticate(request, flow, now)
+        if endpoint is None:
+            return
+        if not endpoint.available:
+            reason = Reason("Q.850", 41, endpoint.unavailable_text)
+            self._reply(request, flow, 503, [("Retry-After", str(endpoint.retry_after_s)), ("Reason", str(reason))])
+        elif self._engine.layer.is_merged(request):
+            self._reply(request, flow, 482)
+        elif (request.body.strip() and request.sdp is None) or _encoded(request):
+            self._reply(request, flow, 415, [("Accept", SDP), ("Accept-Encoding", "identity")])
+        elif self._engine.layer.full or len(self._engine.sessions) >= self._engine.limits.max_sessions:
+            self._reply_busy(request, flow)
+        else:
+            transaction = self._engine.layer.serve(request, flow, now)
+            try:
+                session = ServerSession(self._engine, transaction, endpoint.auth, endpoint.contact_user, now)
+            except RemoteProtocolError as error:
+                transaction.respond(transaction.make(error.status, to_tag=self._stateless_tag(request.headers)), now)
+                return
+            self.counts["calls"] += 1
+            self._engine.emit(NewCall(session, endpoint.id))
+
+    def _authenticate(self, request: IncomingRequest, flow: Flow, now: float) -> CoreEndpoint | None:
+        """Return the endpoint that the caller may call, or answer and return None.
+
+        Challenges and refusals keep no state (RFC 3261 section 8.2.7), so strangers cannot fill the tables.
+        """
+        here = self._at(flow)
+        source = flow.remote[0]
+        protected = [one for one in here if one.listen_user]
+        credentials = self._credentials(request)
+        if not protected or (credentials is None and not any(source in one.sources for one in protected)):
+            trusted = [one for one in here if not one.listen_user and source in one.sources]
+            if len(trusted) == 1:
+                return trusted[0]
+        if not protected:
+            self.counts["refused_source"] += 1
+            self._reply(request, flow, 403)
+            return None
+        realm = protected[0].realm
+        if credentials is None:
+            self._challenge(request, flow, realm, now)
+            return None
+        name = credentials.get("username", "")
+        found = next((one for one in protected if one.listen_user == name), None)
+        # a name that we do not know costs the same work as one that we do
+        user, secret = (found.listen_user, found.listen_secret) if found else (name, self._secret.hex())
+        verdict = self._digest.check(
+            credentials, method=request.method, user=user, password=secret, realm=realm, source=source, now=now
+        )
+        if verdict is Verdict.GOOD and found is not None:
+            return found
+        self.counts[f"auth_{verdict.value}"] += 1
+        if verdict is Verdict.BLOCKED:
+            self._reply(request, flow, 403)
+        else:
+            self._challenge(request, flow, realm, now, stale=verdict is Verdict.STALE)
+        return None
+
+    def _credentials(self, request: IncomingRequest) -> dict[str, str] | None:
+        for value in request.headers.getlist("Authorization"):
+            try:
+                return parse_auth(value)
+            except RemoteProtocolError:
+                continue
+        return None
+
+    def _challenge(self, request: IncomingRequest, flow: Flow, realm: str, now: float, *, stale: bool = False) -> None:
+        self.counts["challenges"] += 1
+        self._reply(request, flow, 401, self._digest.challenge(realm, flow.remote[0], now, stale=stale))
+
+    # answers without state
+
+    def _reply_busy(self, request: IncomingRequest, flow: Flow) -> None:
+        self.counts["refused_full"] += 1
+        self._reply(request, flow, 503, [("Retry-After", str(self._engine.limits.retry_after_s))])
+
+    def _reply(self, request: IncomingRequest, flow: Flow, status: int, extra: Sequence[tuple[str, str]] = ()) -> None:
+        self._reply_raw(status, request.headers, request.via, flow, extra)
+
+    def _reply_raw(
+        self, status: int, headers: Headers, via: Via, flow: Flow, extra: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        response = make_response(status, headers, via, flow, to_tag=self._stateless_tag(headers), extra=extra)
+        self._engine.emit(Transmit(reply_flow(via, flow), to_bytes(response)))
+
+    def _stateless_tag(self, headers: Headers) -> str:
+        """Return a To tag that is the same for each retransmission (RFC 3261 section 8.2.7)."""
+        text = "\0".join(headers.get(name) or "" for name in ("Via", "From", "Call-ID", "CSeq"))
+        return hmac.new(self._secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
+
+
+def _encoded(request: IncomingRequest) -> bool:
+    return bool(request.body) and (request.header("Content-Encoding") or "identity").strip().lower() != "identity"
+
+
+def sip_uri(user: str, domain: str) -> str:
+    """Return ``sip:user@domain``, the user escaped; without a user ``sip:domain``."""
+    return f"sip:{escape_user(user)}@{domain}" if user else f"sip:{domain}"

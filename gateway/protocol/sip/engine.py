@@ -1,0 +1,214 @@
+"""What the parts of the user agent core share: timers, transactions, dialogs, outputs, authenticated requests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sipmessage import Request
+
+from gateway.protocol.sip.dialog import DialogKey
+from gateway.protocol.sip.digest import DigestClient
+from gateway.protocol.sip.events import SipEvent
+from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.message import IncomingResponse, new_via, to_bytes
+from gateway.protocol.sip.timers import TimerHeap, Timers
+from gateway.protocol.sip.transactions import COOKIE, ClientTransaction, TransactionLayer
+
+if TYPE_CHECKING:
+    from gateway.protocol.sip.registration import Registration
+    from gateway.protocol.sip.session import Session
+    from gateway.protocol.sip.uas import ServerSession
+
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
+KNOWN_METHODS: Final = frozenset(
+    {*ALLOW.split(", "), "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PRACK", "PUBLISH"}
+)
+SUPPORTED: Final = frozenset[str]()  # option tags that a peer may Require
+
+
+@dataclass(frozen=True, slots=True)
+class CoreLimits:
+    """Limits of the core.
+
+    Attributes:
+        max_server_transactions: requests in work; more are answered 503.
+        max_sessions: calls; more are answered 503.
+        retry_after_s: seconds told with those.
+        ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
+            (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
+        reinvite_tries: how often a re-INVITE that met glare is sent again.
+    """
+
+    max_server_transactions: int = 4096
+    max_sessions: int = 512
+    retry_after_s: int = 5
+    ring_refresh_s: float = 60.0
+    reinvite_tries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """An event of a call."""
+
+    session: Session
+    event: SipEvent
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """An inbound call whose caller was authenticated; *endpoint* is its endpoint's id."""
+
+    session: ServerSession
+    endpoint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The ACK of a 2xx of ours came, with the answer to our offer if we made one."""
+
+    session: Session
+    sdp: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReinviteDone:
+    """Our re-INVITE was answered: 200 with the answer, or a failure."""
+
+    session: Session
+    status: int
+    sdp: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A call is over and sends nothing more; its last event was given before."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationChanged:
+    """The state of a registration changed."""
+
+    registration: Registration
+
+
+Output = Transmit | SessionEvent | NewCall | Acked | ReinviteDone | SessionClosed | RegistrationChanged
+
+
+class Engine:
+    """Shared state of one core.
+
+    Args:
+        timers: timer values.
+        limits: limits.
+        token: gives random text of at least 64 bits; used for tags, branches and Call-IDs.
+        jitter: gives a random number from 0 to 1.
+        user_agent: value of the User-Agent header of our requests.
+    """
+
+    def __init__(
+        self, timers: Timers, limits: CoreLimits, token: Callable[[], str], jitter: Callable[[], float], user_agent: str
+    ) -> None:
+        self.timers = timers
+        self.limits = limits
+        self.token = token
+        self.jitter = jitter
+        self.user_agent = user_agent
+        self.heap = TimerHeap()
+        self.outputs: list[Output] = []
+        self.dialogs: dict[DialogKey, Session] = {}
+        self.sessions: set[Session] = set()
+        self.ids = itertools.count(1)
+        self.layer = TransactionLayer(
+            timers, self.heap, self.outputs.append, token, limits.max_server_transactions
+        )  # fmt: skip
+
+    def emit(self, output: Output) -> None:
+        """Add an output for the shell."""
+        self.outputs.append(output)
+
+    def send_ack(self, ack: Request, flow: Flow) -> Transmit:
+        """Send an ACK to a 2xx (its own branch, no transaction) and return what was sent."""
+        ack.headers.setlist("Via", [new_via(flow, COOKIE + self.token())])
+        transmit = Transmit(flow, to_bytes(ack))
+        self.emit(transmit)
+        return transmit
+
+
+FinalCallback = Callable[[IncomingResponse | None, str, float], None]
+ProvisionalCallback = Callable[[IncomingResponse, float], None]
+
+
+class AuthenticatedRequest:
+    """A request that is sent again when challenged: once per realm, once more when the nonce was stale.
+
+    Args:
+        engine: the core's shared state.
+        make: builds the request with a fresh CSeq.
+        flow: where it goes.
+        auth: our credentials for this peer.
+        on_final: gets the final response, or None and the cause (``timeout``, ``transport``). For INVITE it is
+            called for each 2xx.
+        on_provisional: gets provisional responses.
+    """
+
+    def __init__(
+        self, engine: Engine, make: Callable[[], Request], flow: Flow, auth: DigestClient, on_final: FinalCallback,
+        on_provisional: ProvisionalCallback | None = None,
+    ) -> None:  # fmt: skip
+        self._engine = engine
+        self._make = make
+        self.flow = flow
+        self._auth = auth
+        self._on_final = on_final
+        self._on_provisional = on_provisional
+        self._tried: set[tuple[bool, str]] = set()
+        self.transaction: ClientTransaction | None = None
+        self.dropped = False
+
+    def send(self, now: float) -> None:
+        """Send it, with what we know of credentials."""
+        request = self._make()
+        request.headers.set("User-Agent", self._engine.user_agent)
+        for name, value in self._auth.headers(request.method, str(request.uri)):
+            request.headers.add(name, value)
+        self.transaction = self._engine.layer.request(request, self.flow, self, now)
+
+    def on_response(self, transaction: ClientTransaction, response: IncomingResponse, now: float) -> None:
+        """Take a response (ClientUser)."""
+        if transaction is not self.transaction or self.dropped:
+            return
+        if response.status < 200:
+            if self._on_provisional is not None:
+                self._on_provisional(response, now)
+        elif response.status in {401, 407} and self._auth.learn(response, self._tried):
+            self.send(now)
+        else:
+            self._on_final(response, "", now)
+
+    def on_failure(self, transaction: ClientTransaction, cause: str, now: float) -> None:
+        """Take the end without a response (ClientUser)."""
+        if transaction is self.transaction and not self.dropped:
+            self._on_final(None, cause, now)
+
+    def credentials(self) -> Sequence[tuple[str, str]]:
+        """Return the credentials that the last try carried; the ACK of its 2xx repeats them (section 13.2.2.4)."""
+        if self.transaction is None:
+            return []
+        headers = self.transaction.request.headers
+        names = ("Authorization", "Proxy-Authorization")
+        return [(name, value) for name in names for value in headers.getlist(name)]
+
+
+class IgnoreResponses:
+    """The user of a transaction whose outcome changes nothing, such as CANCEL's."""
+
+    def on_response(self, transaction: ClientTransaction, response: IncomingResponse, now: float) -> None:
+        """Do nothing."""
+
+    def on_failure(self, transaction: ClientTransaction, cause: str, now: float) -> None:
+        """Do nothing."""

@@ -1,0 +1,121 @@
+"""What a call tells its owner, and the values that go with it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.text import is_token, parse_params, quote, split_list
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A Reason header (RFC 3326): why a request or a final answer was sent.
+
+    Attributes:
+        protocol: ``SIP`` or ``Q.850``.
+        cause: status or ITU-T Q.850 cause.
+        text: for people.
+    """
+
+    protocol: str
+    cause: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        text = f";text={quote(self.text)}" if self.text else ""
+        return f"{self.protocol if is_token(self.protocol) else 'SIP'};cause={self.cause}{text}"
+
+
+_CAUSE: Final = re.compile(r"[0-9]{1,3}")
+
+
+def parse_reason(values: list[str]) -> Reason | None:
+    """Read the first usable Reason value; the header is informative, so a malformed one counts as absent."""
+    try:
+        for item in (item for value in values for item in split_list(value, ",")):
+            protocol, *parts = split_list(item, ";")
+            params = parse_params(parts)
+            cause = params.get("cause") or ""
+            if is_token(protocol.strip()) and _CAUSE.fullmatch(cause):
+                return Reason(protocol.strip(), int(cause), params.get("text") or "")
+    except RemoteProtocolError:
+        return None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as shown to the PBX.
+
+    Attributes:
+        user: user part of From and P-Asserted-Identity: a number or a name; empty for the account's own.
+        name: display name.
+    """
+
+    user: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ringing:
+    """A provisional answer, 180 to 199 other than 100; with *sdp* there may be early media."""
+
+    status: int
+    sdp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The far end answered; the ACK was sent."""
+
+    sdp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The far end did not answer the call: a final failure, a time-out (408), a dead transport (503)."""
+
+    status: int
+    phrase: str
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller gave up before we answered; 487 was sent."""
+
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over: BYE came, or the peer is gone."""
+
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReInvite:
+    """The peer changes the session; answer it by `answer_reinvite` or `refuse_reinvite`.
+
+    Attributes:
+        sdp: its offer, or None when it wants one from us.
+        request_id: which request this is.
+    """
+
+    sdp: str | None
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """An INFO with a body, for example a DTMF digit; it was answered 200."""
+
+    content_type: str
+    body: bytes
+
+
+SipEvent = Ringing | Answered | Failed | Cancelled | Ended | ReInvite | Info

@@ -1,0 +1,59 @@
+"""Where messages go: flows and the outputs of the core. Pure values."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+HostPort = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A way to a peer: one UDP socket and a remote address, or one TCP connection.
+
+    Attributes:
+        transport: ``udp`` or ``tcp``.
+        listener: key of the listening socket it belongs to; 0 for an endpoint's own socket.
+        local: the address by which the peer reaches us; goes in Via and Contact.
+        remote: the peer. The host may be a name in a flow that we chose ourselves, never in one made from a packet.
+        fallback: where to connect when the TCP connection from *remote* is gone (RFC 3261 section 18.1.1).
+    """
+
+    transport: str
+    listener: int
+    local: HostPort
+    remote: HostPort
+    fallback: HostPort | None = None
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport repeats lost messages itself."""
+        return self.transport != "udp"
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Bytes to send on a flow."""
+
+    flow: Flow
+    data: bytes
+
+
+def is_ip(host: str) -> bool:
+    """Return whether *host* is an IPv4 or IPv6 literal without brackets."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def bracketed(host: str) -> str:
+    """Return *host* as it is written before a port: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def host_port(address: HostPort) -> str:
+    """Return ``host:port``, IPv6 in brackets."""
+    return f"{bracketed(address[0])}:{address[1]}"

@@ -1,0 +1,357 @@
+"""Transactions: RFC 3261 section 17 with the Accepted states of RFC 6026. Time comes in as an argument."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+from sipmessage import Request, Response
+
+from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.message import (
+    IncomingRequest,
+    IncomingResponse,
+    make_response,
+    new_via,
+    reply_flow,
+    to_bytes,
+)
+from gateway.protocol.sip.timers import Timer, TimerHeap, Timers
+
+COOKIE = "z9hG4bK"
+ServerKey = tuple[str, ...]
+
+
+class State(enum.StrEnum):
+    """State names of RFC 3261 section 17 and RFC 6026."""
+
+    CALLING = "Calling"
+    TRYING = "Trying"
+    PROCEEDING = "Proceeding"
+    COMPLETED = "Completed"
+    ACCEPTED = "Accepted"
+    CONFIRMED = "Confirmed"
+    TERMINATED = "Terminated"
+
+
+class ClientUser(Protocol):
+    """Who sent a request and wants to know what comes of it."""
+
+    def on_response(self, transaction: ClientTransaction, response: IncomingResponse, now: float) -> None:
+        """Take a response; for INVITE several 2xx may come."""
+
+    def on_failure(self, transaction: ClientTransaction, cause: str, now: float) -> None:
+        """Take the end without a final response; *cause* is ``timeout`` or ``transport``."""
+
+
+class TransactionLayer:
+    """All transactions of a core.
+
+    Args:
+        timers: timer values.
+        heap: where the timers live.
+        out: where transmissions are appended.
+        token: gives random text that nobody can guess.
+        max_server: most server transactions; `full` says when they are reached.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        heap: TimerHeap,
+        out: Callable[[Transmit], None],
+        token: Callable[[], str],
+        max_server: int,
+    ) -> None:
+        self.timers = timers
+        self.heap = heap
+        self.out = out
+        self._token = token
+        self._max_server = max_server
+        self.clients: dict[tuple[str, str], ClientTransaction] = {}
+        self.servers: dict[ServerKey, ServerTransaction] = {}
+        self._merged: dict[ServerKey, ServerKey] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether no more server transactions are taken."""
+        return len(self.servers) >= self._max_server
+
+    def request(self, request: Request, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
+        """Send a request in a new client transaction; Via is put on top here."""
+        branch = COOKIE + self._token()
+        vias = request.headers.getlist("Via")
+        request.headers.setlist("Via", [new_via(flow, branch), *vias])
+        return self._start(request, branch, flow, user, now)
+
+    def cancel(self, invite: ClientTransaction, headers: list[tuple[str, str]], user: ClientUser, now: float) -> None:
+        """Send the CANCEL of an INVITE (RFC 3261 section 9.1); the caller has seen a provisional response."""
+        request = self._from_invite(invite, "CANCEL")
+        for name, value in headers:
+            request.headers.add(name, value)
+        self._start(request, invite.branch, invite.flow, user, now)
+
+    def _start(self, request: Request, branch: str, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
+        transaction = ClientTransaction(self, request, branch, flow, user)
+        self.clients[branch, request.method] = transaction
+        transaction.start(now)
+        return transaction
+
+    def _from_invite(self, invite: ClientTransaction, method: str) -> Request:
+        source = invite.request
+        request = Request(method, source.uri)
+        request.headers.set("Via", source.headers["Via"])
+        for name in ("Route", "From", "To", "Call-ID"):
+            if values := source.headers.getlist(name):
+                request.headers.setlist(name, list(values))
+        request.headers.set("CSeq", f"{source.headers['CSeq'].split()[0]} {method}")
+        request.headers.set("Max-Forwards", "70")
+        return request
+
+    def ack_failure(self, invite: ClientTransaction, response: IncomingResponse) -> bytes:
+        """Return the ACK to a non-2xx answer (RFC 3261 section 17.1.1.3): the INVITE's branch and route."""
+        ack = self._from_invite(invite, "ACK")
+        ack.headers.set("To", response.to.raw)
+        return to_bytes(ack)
+
+    def receive_response(self, response: IncomingResponse, now: float) -> bool:
+        """Give a response to its transaction; False when there is none (RFC 3261 section 17.1.3)."""
+        transaction = self.clients.get((response.via.branch, response.method))
+        if transaction is None:
+            return False
+        transaction.receive(response, now)
+        return True
+
+    def flow_failed(self, flow: Flow, now: float) -> None:
+        """Tell the client transactions of a flow that it cannot be used (RFC 3261 section 8.1.3.1)."""
+        for transaction in [one for one in self.clients.values() if one.flow == flow]:
+            transaction.fail("transport", now)
+
+    def find_server(self, request: IncomingRequest) -> ServerTransaction | None:
+        """Return the transaction that a request, an ACK or a CANCEL belongs to (RFC 3261 section 17.2.3)."""
+        return self.servers.get(server_key(request))
+
+    def is_merged(self, request: IncomingRequest) -> bool:
+        """Return whether the same request came by another way (RFC 3261 section 8.2.2.2)."""
+        known = self._merged.get(_merge_key(request))
+        return known is not None and not request.to.tag and known != server_key(request)
+
+    def serve(self, request: IncomingRequest, flow: Flow, now: float) -> ServerTransaction:
+        """Make the server transaction of a new request."""
+        key = server_key(request)
+        transaction = ServerTransaction(self, key, request, flow)
+        self.servers[key] = transaction
+        if not request.to.tag:
+            self._merged[_merge_key(request)] = key
+        return transaction
+
+    def forget_server(self, transaction: ServerTransaction) -> None:
+        """Drop a terminated server transaction."""
+        self.servers.pop(transaction.key, None)
+        merge_key = _merge_key(transaction.request)
+        if self._merged.get(merge_key) == transaction.key:
+            del self._merged[merge_key]
+
+
+def _merge_key(request: IncomingRequest) -> ServerKey:
+    return (request.call_id, request.from_.tag, str(request.cseq), request.method)
+
+
+def server_key(request: IncomingRequest) -> ServerKey:
+    """Return what identifies the transaction of *request*, for ACK and CANCEL the INVITE's (RFC 3261 17.2.3)."""
+    via = request.via
+    method = "INVITE" if request.method in {"ACK", "CANCEL"} else request.method
+    if via.branch.startswith(COOKIE) and len(via.branch) > len(COOKIE):
+        return (via.branch, via.host.lower(), str(via.port or 0), method)
+    # RFC 2543 peers; To's tag is left out because an ACK has one and its INVITE has not
+    return ("rfc2543", via.raw, request.uri.raw, request.call_id, request.from_.tag, str(request.cseq), method)
+
+
+class ClientTransaction:
+    """One client transaction (RFC 3261 sections 17.1.1 and 17.1.2)."""
+
+    __slots__ = (
+        "_ack", "_data", "_interval", "_layer", "_retransmit", "_timeout", "branch", "flow", "request", "state", "user",
+    )  # fmt: skip
+
+    def __init__(self, layer: TransactionLayer, request: Request, branch: str, flow: Flow, user: ClientUser) -> None:
+        self._layer = layer
+        self.request = request
+        self.branch = branch
+        self.flow = flow
+        self.user = user
+        self.state = State.CALLING if request.method == "INVITE" else State.TRYING
+        self._data = to_bytes(request)
+        self._ack = b""
+        self._interval = layer.timers.t1_s
+        self._retransmit: Timer | None = None
+        self._timeout: Timer | None = None
+
+    def start(self, now: float) -> None:
+        """Send the request and start timers A and B, or E and F."""
+        self._send(self._data)
+        if not self.flow.reliable:
+            self._retransmit = self._layer.heap.at(now + self._interval, self._again)
+        self._timeout = self._layer.heap.at(now + self._layer.timers.give_up_s, self._timed_out)
+
+    def _send(self, data: bytes) -> None:
+        self._layer.out(Transmit(self.flow, data))
+
+    def _again(self, now: float) -> None:
+        """Timer A (doubles without end) or E (doubles up to T2, is T2 once Proceeding)."""
+        self._send(self._data)
+        self._interval *= 2
+        if self.request.method != "INVITE":
+            most = self._layer.timers.t2_s
+            self._interval = most if self.state is State.PROCEEDING else min(self._interval, most)
+        self._retransmit = self._layer.heap.at(now + self._interval, self._again)
+
+    def _timed_out(self, now: float) -> None:
+        """Timer B or F."""
+        self.fail("timeout", now)
+
+    def fail(self, cause: str, now: float) -> None:
+        """End without a final response."""
+        told = self.state in {State.CALLING, State.TRYING, State.PROCEEDING}
+        self._terminate(now)
+        if told:
+            self.user.on_failure(self, cause, now)
+
+    def _stop(self) -> None:
+        for timer in (self._retransmit, self._timeout):
+            if timer is not None:
+                timer.cancel()
+        self._retransmit = self._timeout = None
+
+    def _terminate(self, now: float) -> None:
+        self._stop()
+        self.state = State.TERMINATED
+        self._layer.clients.pop((self.branch, self.request.method), None)
+
+    def _linger(self, state: State, seconds: float, now: float) -> None:
+        """Timer D, K or M."""
+        self._stop()
+        self.state = state
+        if seconds > 0:
+            self._timeout = self._layer.heap.at(now + seconds, self._terminate)
+        else:
+            self._terminate(now)
+
+    def receive(self, response: IncomingResponse, now: float) -> None:
+        """Take a response that belongs to this transaction."""
+        if self.request.method == "INVITE":
+            self._receive_invite(response, now)
+        elif self.state in {State.TRYING, State.PROCEEDING}:
+            if response.status < 200:
+                self.state = State.PROCEEDING
+            else:
+                self._linger(State.COMPLETED, 0 if self.flow.reliable else self._layer.timers.t4_s, now)
+            self.user.on_response(self, response, now)
+
+    def _receive_invite(self, response: IncomingResponse, now: float) -> None:
+        if self.state in {State.CALLING, State.PROCEEDING}:
+            if response.status < 200:
+                self._stop()  # no timer runs in Proceeding: the far end may ring for long
+                self.state = State.PROCEEDING
+            elif response.status < 300:
+                self._linger(State.ACCEPTED, self._layer.timers.give_up_s, now)
+            else:
+                self._ack = self._layer.ack_failure(self, response)
+                self._send(self._ack)
+                self._linger(State.COMPLETED, 0 if self.flow.reliable else self._layer.timers.give_up_s, now)
+            self.user.on_response(self, response, now)
+        elif self.state is State.COMPLETED and response.status >= 300:
+            self._send(self._ack)
+        elif self.state is State.ACCEPTED and 200 <= response.status < 300:
+            self.user.on_response(self, response, now)
+
+
+class ServerTransaction:
+    """One server transaction (RFC 3261 sections 17.2.1 and 17.2.2)."""
+
+    __slots__ = (
+        "_interval", "_last", "_layer", "_reply_flow", "_retransmit", "_timeout", "flow", "key", "on_cancel",
+        "request", "state",
+    )  # fmt: skip
+
+    def __init__(self, layer: TransactionLayer, key: ServerKey, request: IncomingRequest, flow: Flow) -> None:
+        self._layer = layer
+        self.key = key
+        self.request = request
+        self.flow = flow
+        self._reply_flow = reply_flow(request.via, flow)
+        self.state = State.PROCEEDING if request.method == "INVITE" else State.TRYING
+        self._last = b""
+        self._interval = layer.timers.t1_s
+        self._retransmit: Timer | None = None
+        self._timeout: Timer | None = None
+        self.on_cancel: Callable[[IncomingRequest, float], None] | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response was given."""
+        return self.state not in {State.TRYING, State.PROCEEDING}
+
+    def make(self, status: int, *, to_tag: str = "", extra: list[tuple[str, str]] | None = None) -> Response:
+        """Build a response to this transaction's request."""
+        request = self.request
+        return make_response(status, request.headers, request.via, self.flow, to_tag=to_tag, extra=extra or [])
+
+    def transmit(self, data: bytes) -> None:
+        """Send bytes where the responses go; for a 2xx that the UAS core repeats (RFC 3261 section 13.3.1.4)."""
+        self._layer.out(Transmit(self._reply_flow, data))
+
+    def respond(self, response: Response, now: float) -> bytes:
+        """Send a response and return its bytes; after a final one nothing more is sent."""
+        data = to_bytes(response)
+        if self.answered:
+            return data
+        self._last = data
+        self.transmit(data)
+        timers = self._layer.timers
+        if response.code < 200:
+            self.state = State.PROCEEDING
+        elif self.request.method != "INVITE":
+            self._linger(State.COMPLETED, 0 if self.flow.reliable else timers.give_up_s, now)  # timer J
+        elif response.code < 300:
+            self._linger(State.ACCEPTED, timers.give_up_s, now)  # timer L
+        else:
+            self._linger(State.COMPLETED, timers.give_up_s, now)  # timer H
+            if not self.flow.reliable:
+                self._retransmit = self._layer.heap.at(now + self._interval, self._again)
+        return data
+
+    def _again(self, now: float) -> None:
+        """Timer G."""
+        self.transmit(self._last)
+        self._interval = min(2 * self._interval, self._layer.timers.t2_s)
+        self._retransmit = self._layer.heap.at(now + self._interval, self._again)
+
+    def receive(self, request: IncomingRequest, now: float) -> bool:
+        """Take a retransmission or an ACK; False when it is an ACK for the 2xx, which the core wants."""
+        if request.method == "ACK":
+            if self.state is State.ACCEPTED:
+                return False
+            if self.state is State.COMPLETED:
+                self._linger(State.CONFIRMED, 0 if self.flow.reliable else self._layer.timers.t4_s, now)  # timer I
+        elif self._last and self.state in {State.PROCEEDING, State.COMPLETED}:
+            self.transmit(self._last)
+        return True
+
+    def _linger(self, state: State, seconds: float, now: float) -> None:
+        for timer in (self._retransmit, self._timeout):
+            if timer is not None:
+                timer.cancel()
+        self._retransmit = None
+        self.state = state
+        if seconds > 0:
+            self._timeout = self._layer.heap.at(now + seconds, self._terminate)
+        else:
+            self._terminate(now)
+
+    def _terminate(self, now: float) -> None:
+        if self._retransmit is not None:
+            self._retransmit.cancel()
+        self.state = State.TERMINATED
+        self._layer.forget_server(self)

@@ -1,0 +1,182 @@
+"""Calls that we place (RFC 3261 section 13.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sipmessage import Request
+
+from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.dialog import Dialog, contact_of, record_routes
+from gateway.protocol.sip.digest import DigestClient
+from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResponses
+from gateway.protocol.sip.events import Answered, Failed, Reason, Ringing, parse_reason
+from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.message import PHRASES, IncomingResponse, set_headers, set_sdp
+from gateway.protocol.sip.session import Session, SessionState
+from gateway.protocol.sip.text import parse_uri
+from gateway.protocol.sip.timers import Timer
+
+_MOST_FORKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class InviteSpec:
+    """What an INVITE says.
+
+    Attributes:
+        uri: Request-URI and To.
+        from_: From value without a tag.
+        sdp: the offer.
+        headers: further headers, P-Asserted-Identity among them.
+        contact_user: user part of Contact.
+        call_id: Call-ID; a fresh one when empty.
+    """
+
+    uri: str
+    from_: str
+    sdp: str
+    headers: Sequence[tuple[str, str]] = ()
+    contact_user: str = ""
+    call_id: str = ""
+
+
+class ClientSession(Session):
+    """An outbound call; `start` sends the INVITE."""
+
+    def __init__(self, engine: Engine, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
+        super().__init__(engine, flow, auth, spec.contact_user)
+        self._spec = spec
+        self.call_id = spec.call_id or engine.token()
+        self._owns_call_id = True
+        self._local_tag = engine.token()
+        self._cseq = 0
+        self._invite = AuthenticatedRequest(engine, self._make, flow, auth, self._on_final, self._on_provisional)
+        self._early_sdp: dict[str, str] = {}
+        self._forks: dict[str, Transmit] = {}
+        self._provisional = False
+        self._cancelled = False
+        self._cancel_sent = False
+        self._cancel_reason: Reason | None = None
+        self._give_up: Timer | None = None
+
+    def start(self, now: float) -> None:
+        """Send the INVITE."""
+        self._invite.send(now)
+
+    def _make(self) -> Request:
+        spec = self._spec
+        self._cseq += 1
+        # after a challenge the new INVITE is a new transaction: a CANCEL waits for its own provisional response
+        self._provisional = False
+        request = Request("INVITE", parse_uri(spec.uri))
+        headers = request.headers
+        headers.set("Max-Forwards", "70")
+        headers.set("From", f"{spec.from_};tag={self._local_tag}")
+        headers.set("To", f"<{spec.uri}>")
+        headers.set("Call-ID", self.call_id)
+        headers.set("CSeq", f"{self._cseq} INVITE")
+        self._describe(request, self.flow)
+        set_headers(headers, spec.headers)
+        set_sdp(request, spec.sdp)
+        return request
+
+    def _on_provisional(self, response: IncomingResponse, now: float) -> None:
+        self._provisional = True
+        if self._cancelled:
+            self._send_cancel(now)
+        elif self.state is SessionState.EARLY and response.status > 100:
+            sdp = response.sdp
+            if sdp is not None and len(self._early_sdp) < _MOST_FORKS:
+                self._early_sdp[response.to.tag] = sdp
+            self._tell(Ringing(response.status, sdp))
+
+    def _on_final(self, response: IncomingResponse | None, cause: str, now: float) -> None:
+        if response is None:
+            status = 408 if cause == "timeout" else 503
+            self._fail(Failed(status, PHRASES[status]), now)
+        elif response.status < 300:
+            self._on_2xx(response, now)
+        else:
+            phrase = response.phrase or PHRASES.get(response.status, "")
+            self._fail(Failed(response.status, phrase, parse_reason(response.headers.getlist("Reason"))), now)
+
+    def _fail(self, event: Failed, now: float) -> None:
+        if self._give_up is not None:
+            self._give_up.cancel()
+        if self.state is SessionState.EARLY:
+            self._terminate(event, now)
+
+    def _on_2xx(self, response: IncomingResponse, now: float) -> None:
+        tag = response.to.tag
+        if (sent := self._forks.get(tag)) is not None:
+            self._engine.emit(sent)  # the ACK was lost
+            return
+        if len(self._forks) >= _MOST_FORKS:
+            return
+        dialog = self._dialog_of(response)
+        if dialog is None:
+            self._fail(Failed(502, "The answer has no usable Contact or Record-Route"), now)
+            return
+        self._forks[tag] = self._acknowledge(dialog, response, list(self._invite.credentials()))
+        sdp = response.sdp or self._early_sdp.get(tag)
+        if self.state is SessionState.EARLY and not self._cancelled and sdp is not None:
+            self._set_dialog(dialog)
+            self._move(SessionState.CONFIRMED)
+            self._tell(Answered(sdp))
+            return
+        # a second phone answered, or the 200 crossed our CANCEL: nobody wants this dialog
+        self._hang_up(dialog, now)
+        if self.state is SessionState.EARLY:
+            self._fail(
+                Failed(487, PHRASES[487], self._cancel_reason) if self._cancelled else Failed(488, PHRASES[488]), now
+            )
+
+    def _dialog_of(self, response: IncomingResponse) -> Dialog | None:
+        try:
+            routes = tuple(reversed(record_routes(response)))
+        except RemoteProtocolError:
+            return None
+        return Dialog(
+            self.call_id, self._local_tag, response.to.tag, f"{self._spec.from_};tag={self._local_tag}",
+            response.to.raw, self._cseq, -1, routes, contact_of(response) or self._spec.uri, self.flow,
+        )  # fmt: skip
+
+    def _hang_up(self, dialog: Dialog, now: float) -> None:
+        reason = self._cancel_reason
+
+        def make() -> Request:
+            request = dialog.request("BYE")
+            if reason is not None:
+                request.headers.set("Reason", str(reason))
+            return request
+
+        def done(response: IncomingResponse | None, cause: str, now: float) -> None:
+            """Nothing depends on it."""
+
+        AuthenticatedRequest(self._engine, make, dialog.next_flow(), self._auth, done).send(now)
+
+    def cancel(self, reason: Reason | None, now: float) -> None:
+        """Give the call up; the end is a `Failed` (487), also when a 200 crosses the CANCEL."""
+        if self.state is not SessionState.EARLY or self._cancelled:
+            return
+        self._cancelled = True
+        self._cancel_reason = reason
+        if self._provisional:
+            self._send_cancel(now)
+        # else RFC 3261 section 9.1: no CANCEL before a provisional response
+
+    def _send_cancel(self, now: float) -> None:
+        if self._cancel_sent or self._invite.transaction is None:
+            return
+        self._cancel_sent = True
+        headers = [("Reason", str(self._cancel_reason))] if self._cancel_reason else []
+        self._engine.layer.cancel(self._invite.transaction, headers, IgnoreResponses(), now)
+        self._give_up = self._engine.heap.at(now + self._engine.timers.give_up_s, self._gave_up)
+
+    def _gave_up(self, now: float) -> None:
+        """No final answer 64*T1 after CANCEL (RFC 3261 section 9.1): the INVITE counts as cancelled."""
+        if self._invite.transaction is not None:
+            self._invite.transaction.fail("timeout", now)
+        self._fail(Failed(487, PHRASES[487]), now)

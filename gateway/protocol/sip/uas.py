@@ -1,0 +1,164 @@
+"""Calls that come in (RFC 3261 section 13.3)."""
+
+from __future__ import annotations
+
+from sipmessage import Response
+
+from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
+from gateway.protocol.sip.dialog import Dialog, contact_of, record_routes
+from gateway.protocol.sip.digest import DigestClient
+from gateway.protocol.sip.engine import Engine
+from gateway.protocol.sip.events import Cancelled, Reason, parse_reason
+from gateway.protocol.sip.message import IncomingRequest, set_sdp
+from gateway.protocol.sip.session import Session, SessionState
+from gateway.protocol.sip.text import NameAddr, parse_name_addrs, parse_uri
+from gateway.protocol.sip.timers import Timer
+from gateway.protocol.sip.transactions import ServerTransaction
+
+
+class ServerSession(Session):
+    """An inbound call whose caller is known to be allowed; 100 was sent.
+
+    Args:
+        engine: the core's shared state.
+        transaction: the INVITE's.
+        auth: our credentials for requests of ours in the dialog.
+        contact_user: user part of our Contact.
+        now: monotonic seconds.
+
+    Raises:
+        RemoteProtocolError: Record-Route is malformed; answer 400.
+    """
+
+    def __init__(
+        self, engine: Engine, transaction: ServerTransaction, auth: DigestClient, contact_user: str, now: float
+    ) -> None:
+        request = transaction.request
+        routes = record_routes(request)
+        target = contact_of(request)
+        if not target:
+            raise RemoteProtocolError("Contact is missing or malformed")  # section 8.1.1.8: exactly one
+        super().__init__(engine, transaction.flow, auth, contact_user)
+        self.request = request
+        self.call_id = request.call_id
+        self._transaction = transaction
+        tag = engine.token()
+        self._set_dialog(
+            Dialog(
+                request.call_id, tag, request.from_.tag, f"{request.to.raw};tag={tag}", request.from_.raw, 0,
+                request.cseq, routes, target, transaction.flow,
+            )
+        )  # fmt: skip
+        self._last_provisional: Response | None = None
+        self._refresh: Timer | None = None
+        self._canceled_by_peer = False
+        transaction.on_cancel = self._on_cancel
+        transaction.respond(transaction.make(100), now)
+        self._keep_ringing(now)
+
+    @property
+    def caller(self) -> tuple[str, str]:
+        """User part and display name of the caller: from P-Asserted-Identity, else From; empty when anonymous."""
+        return caller_of(self.request)
+
+    def _keep_ringing(self, now: float) -> None:
+        self._refresh = self._engine.heap.at(now + self._engine.limits.ring_refresh_s, self._ring_again)
+
+    def _ring_again(self, now: float) -> None:
+        if self._last_provisional is not None and not self._transaction.answered:
+            self._transaction.respond(self._last_provisional, now)
+        self._keep_ringing(now)
+
+    def _with_routes(self, status: int) -> Response:
+        response = self._response(self._transaction, status)
+        if routes := self.request.headers.getlist("Record-Route"):
+            response.headers.setlist("Record-Route", list(routes))
+        self._describe(response, self._transaction.flow)
+        return response
+
+    def ringing(self, now: float, status: int = 180) -> None:
+        """Send a provisional answer.
+
+        Raises:
+            LocalProtocolError: the call is answered or over.
+        """
+        self._want_early()
+        self._last_provisional = self._with_routes(status)
+        self._transaction.respond(self._last_provisional, now)
+
+    def answer(self, sdp: str, now: float) -> None:
+        """Send 200; `Acked` follows.
+
+        Raises:
+            LocalProtocolError: the call is answered or over.
+        """
+        self._want_early()
+        self._stop_ringing()
+        response = self._with_routes(200)
+        set_sdp(response, sdp)
+        self._move(SessionState.CONFIRMED)
+        self._send_2xx(self._transaction, response, now)
+
+    def reject(self, status: int, reason: Reason | None, retry_after_s: int | None, now: float) -> None:
+        """Send a final failure.
+
+        Raises:
+            LocalProtocolError: the call is answered or over.
+        """
+        self._want_early()
+        response = self._response(self._transaction, status)
+        if reason is not None:
+            response.headers.set("Reason", str(reason))
+        if retry_after_s is not None:
+            response.headers.set("Retry-After", str(retry_after_s))
+        self._transaction.respond(response, now)
+        self._stop_ringing()
+        self._terminate(None, now)
+
+    def _want_early(self) -> None:
+        if self.state is not SessionState.EARLY:
+            raise LocalProtocolError("the call is answered or over")
+
+    def _stop_ringing(self) -> None:
+        if self._refresh is not None:
+            self._refresh.cancel()
+
+    def _on_cancel(self, request: IncomingRequest, now: float) -> None:
+        self._give_way(parse_reason(request.headers.getlist("Reason")), now)
+
+    def _give_way(self, reason: Reason | None, now: float) -> None:
+        self._stop_ringing()
+        self._transaction.respond(self._response(self._transaction, 487), now)
+        self._terminate(Cancelled(reason), now)
+
+    def _on_bye(self, transaction: ServerTransaction, now: float) -> None:
+        if self.state is SessionState.EARLY:  # the caller may end an early dialog so too (section 15)
+            transaction.respond(self._response(transaction, 200), now)
+            self._give_way(parse_reason(transaction.request.headers.getlist("Reason")), now)
+        else:
+            super()._on_bye(transaction, now)
+
+
+def caller_of(request: IncomingRequest) -> tuple[str, str]:
+    """Return user part and display name of the caller (RFC 3325: P-Asserted-Identity before From)."""
+    addresses: list[NameAddr] = []
+    try:
+        addresses = parse_name_addrs(request.headers.getlist("P-Asserted-Identity"), 10)
+    except RemoteProtocolError:
+        addresses = []
+    for address in [*addresses, request.from_]:
+        try:
+            user = parse_uri(address.uri).user or ""
+        except RemoteProtocolError:
+            continue
+        name = printable(address.name)
+        if user.lower() == "anonymous":
+            return "", ""
+        if user:
+            return printable(user), name or printable(request.from_.name)
+    return "", ""
+
+
+def printable(text: str) -> str:
+    """Return *text* without control characters and without bytes that were no UTF-8."""
+    return "".join(char for char in text if char.isprintable()).encode("utf-8", "ignore").decode("utf-8")

@@ -1,0 +1,330 @@
+"""One account's SIP side: its registration, its listener, its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.domain.errors import PeerTimeout, Refused, Unavailable
+from gateway.protocol.sip.agent import CoreEndpoint, sip_uri
+from gateway.protocol.sip.digest import DigestClient
+from gateway.protocol.sip.events import Caller
+from gateway.protocol.sip.flow import Flow
+from gateway.protocol.sip.message import IncomingResponse
+from gateway.protocol.sip.registration import (
+    Registration,
+    RegistrationConfig,
+    RegistrationState,
+    RegistrationStatus,
+)
+from gateway.protocol.sip.text import quote
+from gateway.protocol.sip.uac import InviteSpec
+from gateway.sip.call import IncomingInvite, OutgoingInvite
+from gateway.sip.port import SipPort
+from gateway.sip.resolver import Target, resolve_server
+from gateway.sip.settings import EndpointSettings
+
+if TYPE_CHECKING:
+    from gateway.sip.stack import SipStack
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerStatus:
+    """Whether the PBX can call.
+
+    Attributes:
+        state: ``off``, ``listening`` or ``refused``.
+        port: the port, 0 when not listening.
+        detail: a sentence for people.
+    """
+
+    state: str
+    port: int = 0
+    detail: str = ""
+
+
+class Endpoint:
+    """One account's SIP side; made by `SipStack.add_endpoint`.
+
+    Attributes:
+        id: its name in the core.
+        listener: whether the PBX can call.
+        on_status: called when registration or listener changed.
+    """
+
+    def __init__(
+        self, stack: SipStack, endpoint_id: int, settings: EndpointSettings, on_invite: Callable[[IncomingInvite], None]
+    ) -> None:
+        self.id = endpoint_id
+        self.settings = settings
+        self.on_invite = on_invite
+        self.on_status: Callable[[], None] = lambda: None
+        self.listener = ListenerStatus("off", 0, "Not started")
+        self.port: SipPort | None = None
+        self._stack = stack
+        self._targets: list[Target] = []
+        self._resolved = asyncio.Event()
+        self._resolver: asyncio.Task[None] | None = None
+        self._registration: Registration | None = None
+        self._auth = DigestClient(settings.user, settings.password, stack.token)
+        self._available = True
+        self._unavailable_text = ""
+        self._closed = False
+        self._log = structlog.get_logger()
+
+    # status
+
+    @property
+    def registration(self) -> RegistrationStatus:
+        """Where the registration is."""
+        if self._registration is None:
+            return RegistrationStatus(RegistrationState.DISABLED, "No sipUser and sipServer: nothing to register")
+        return self._registration.status
+
+    def owns(self, registration: Registration) -> bool:
+        """Whether a registration is this endpoint's."""
+        return self._registration is registration
+
+    def set_available(self, available: bool, detail: str = "") -> None:
+        """Say whether calls can be taken: if not, OPTIONS is answered 503 and the registration withdrawn."""
+        if (available, detail) == (self._available, self._unavailable_text):
+            return
+        self._available, self._unavailable_text = available, detail
+        self.publish()
+        self._steer_registration()
+
+    def publish(self) -> None:
+        """Tell the core about this endpoint."""
+        settings = self.settings
+        listening = self.port is not None and self.listener.state == "listening"
+        self._stack.agent.set_endpoint(
+            CoreEndpoint(
+                self.id,
+                self.port.key if self.port is not None and listening else 0,
+                self._auth,
+                contact_user=settings.contact,
+                realm=settings.realm,
+                listen_user=settings.listen_user,
+                listen_secret=settings.listen_secret,
+                sources=frozenset(target.host for target in self._targets),
+                available=self._available,
+                unavailable_text=self._unavailable_text,
+            )
+        )
+
+    def _steer_registration(self) -> None:
+        registration = self._registration
+        if registration is None or not self._resolved.is_set():
+            return
+        if self._available and not self._closed:
+            registration.start(self._stack.now())
+        elif registration.wanted:
+            registration.stop(self._stack.now(), self._unavailable_text or "Withdrawn")
+        self._stack.flush()
+
+    # life
+
+    def begin(self, port: SipPort, listener: ListenerStatus) -> None:
+        """Start on a port; the stack has opened it."""
+        self.port = port
+        self.listener = listener
+        settings = self.settings
+        self._auth = DigestClient(settings.user, settings.password, self._stack.token)
+        self._targets = []
+        self._resolved = asyncio.Event()
+        if settings.server is not None:
+            if settings.user:
+                domain = settings.server.domain
+                self._registration = self._stack.agent.registration(
+                    RegistrationConfig(
+                        sip_uri("", domain), sip_uri(settings.user, domain), settings.contact,
+                        expires_s=settings.register_expires_s, retry_base_s=settings.register_retry_base_s,
+                        retry_cap_s=settings.register_retry_cap_s,
+                    ),
+                    self._auth,
+                    self._flow,
+                )  # fmt: skip
+            if settings.server.is_ip:
+                server = settings.server
+                self._take_targets([Target(server.transport or "udp", server.host, server.port or 5060)])
+            else:
+                self._resolver = self._stack.owner.spawn(self._keep_resolved(), "sip resolve server")
+        self.publish()
+
+    async def halt(self, detail: str) -> None:
+        """Stop registering and looking up; calls in progress go on. Waits a little for the unregistration."""
+        if self._resolver is not None:
+            self._resolver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._resolver
+            self._resolver = None
+        registration, self._registration = self._registration, None
+        if registration is not None:
+            registration.stop(self._stack.now(), detail)
+            self._stack.flush()
+            deadline = self._stack.now() + self._stack.settings.close_timeout_s
+            while not registration.idle and self._stack.now() < deadline:
+                await self._stack.wait_registration(registration, deadline - self._stack.now())
+            self._stack.agent.forget_registration(registration)
+
+    async def update(self, settings: EndpointSettings) -> None:
+        """Change the settings at once; calls in progress go on.
+
+        Raises:
+            ConfigError: the port is taken or shared in a way that cannot work; nothing was changed.
+        """
+        await self._stack.update_endpoint(self, settings)
+
+    async def close(self) -> None:
+        """Unregister and take no more calls; calls in progress go on."""
+        if not self._closed:
+            self._closed = True
+            await self._stack.remove_endpoint(self)
+
+    async def _keep_resolved(self) -> None:
+        server, limits = self.settings.server, self._stack.settings
+        assert server is not None
+        pause = limits.resolve_retry_base_s
+        while True:
+            try:
+                targets = await resolve_server(server, timeout_s=limits.resolve_timeout_s)
+            except Unavailable as error:
+                self._log.warning("sip server not resolved", error=str(error))
+                self._resolved.set()
+                self._steer_registration()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, limits.resolve_retry_cap_s)
+                continue
+            pause = limits.resolve_retry_base_s
+            self._take_targets(targets)
+            await asyncio.sleep(limits.resolve_again_s)
+
+    def _take_targets(self, targets: list[Target]) -> None:
+        changed = targets != self._targets
+        had_none = not self._targets
+        self._targets = targets
+        self._resolved.set()
+        if changed:
+            self.publish()
+        self._steer_registration()
+        if had_none and self._registration is not None and self._registration.status.state != "trying":
+            self._registration.refresh(self._stack.now())
+            self._stack.flush()
+
+    # addresses
+
+    def _flow(self, attempt: int = 0) -> Flow | None:
+        """Return the flow to the n-th address of the server, or None when there is none."""
+        port = self.port
+        if port is None or not self._targets:
+            return None
+        target = self._targets[attempt % len(self._targets)]
+        try:
+            return port.flow_to(target.transport, (target.host, target.port), self._stack.now())
+        except Unavailable:
+            return None
+
+    def local_address_for_server(self) -> str:
+        """Return the IP address by which the server reaches us; for SDP.
+
+        Raises:
+            Unavailable: the server's address is not known or there is no route to it.
+        """
+        flow = self._flow()
+        if flow is None:
+            raise Unavailable("The SIP server's address is not known")
+        return flow.local[0]
+
+    async def _wait_flow(self) -> Flow:
+        if self.settings.server is None:
+            raise Unavailable("No sipServer is configured")
+        flow = self._flow()
+        if flow is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._stack.settings.resolve_timeout_s):
+                    await self._resolved.wait()
+            flow = self._flow()
+        if flow is None:
+            raise Unavailable("The SIP server's address is not known")
+        return flow
+
+    # calls
+
+    def invite(self, *, user: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]] = ()) -> OutgoingInvite:
+        """Place a call through the server; what comes of it are the call's events.
+
+        Args:
+            user: user part of the Request-URI.
+            sdp: the offer.
+            caller: shown in From and P-Asserted-Identity.
+            headers: more headers.
+        """
+        flow = self._flow()
+        call = self._stack.new_outgoing(flow.local[0] if flow else "")
+        if flow is not None:
+            self._start(call, flow, user, sdp, caller, headers)
+        else:
+            self._stack.owner.spawn(self._start_later(call, user, sdp, caller, headers), "sip invite")
+        return call
+
+    async def _start_later(
+        self, call: OutgoingInvite, user: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]]
+    ) -> None:
+        try:
+            flow = await self._wait_flow()
+        except Unavailable as error:
+            call.failed_to_start(error)
+            return
+        if call.wanted:
+            self._start(call, flow, user, sdp, caller, headers)
+
+    def _start(
+        self, call: OutgoingInvite, flow: Flow, user: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]]
+    ) -> None:
+        settings = self.settings
+        assert settings.server is not None
+        domain = settings.server.domain
+        identity = sip_uri(caller.user or settings.user or settings.contact or "anonymous", domain)
+        shown = f"{quote(caller.name)} " if caller.name else ""
+        extra = [("P-Asserted-Identity", f"{shown}<{identity}>")] if caller.user else []
+        spec = InviteSpec(
+            sip_uri(user, domain), f"{shown}<{identity}>", sdp, [*extra, *headers], settings.contact, call.sip_call_id
+        )
+        self._stack.start_outgoing(call, spec, flow, self._auth)
+
+    async def probe(self, timeout_s: float) -> None:
+        """Ask the server by OPTIONS whether it is alive; any answer but 408, 503 and a refused password is one.
+
+        Raises:
+            Unavailable: its name has no address or it cannot be reached.
+            PeerTimeout: it did not answer.
+            Refused: it answered 503 or did not take our password.
+        """
+        flow = await self._wait_flow()
+        assert self.settings.server is not None
+        domain = self.settings.server.domain
+        outcome: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+
+        def done(response: IncomingResponse | None, cause: str, now: float) -> None:
+            if not outcome.done():
+                outcome.set_result((response.status if response else 0, cause))
+
+        from_ = f"<{sip_uri(self.settings.user or self.settings.contact, domain)}>"
+        self._stack.agent.options(sip_uri("", domain), from_, flow, self._auth, done, self._stack.now())
+        self._stack.flush()
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, cause = await outcome
+        except TimeoutError:
+            raise PeerTimeout(f"The SIP server did not answer OPTIONS within {timeout_s:g} s") from None
+        if cause == "transport":
+            raise Unavailable("The SIP server cannot be reached")
+        if cause:
+            raise PeerTimeout("The SIP server did not answer OPTIONS")
+        if status in {401, 407, 408, 503}:
+            raise Refused(f"The SIP server answered OPTIONS with {status}")

@@ -1,0 +1,94 @@
+"""Settings of the SIP shell. The defaults that an operator may change live in gateway.config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.protocol.sip.agent import AgentSettings
+from gateway.protocol.sip.target import SipServer
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """One account's SIP side.
+
+    Attributes:
+        server: the PBX; None when the account only takes calls.
+        user: for REGISTER and for answers to 401 and 407; empty: no registration.
+        password: its secret.
+        listen_port: UDP and TCP port for calls from the PBX; 0 takes a free one, None listens on none.
+        listen_host: address to listen on; ``0.0.0.0`` or ``::`` (IPv6 and IPv4) or one of this machine's.
+        listen_user: whom callers must be; empty: only the server's addresses may call.
+        listen_secret: its secret.
+        realm: realm of our challenges.
+        public_address: IP address for Via, Contact and SDP; empty: found per peer.
+        contact_user: user part of Contact; empty: *user*, else *listen_user*.
+        register_expires_s: seconds asked for in REGISTER.
+        register_retry_base_s: pause after the first failed REGISTER; it doubles.
+        register_retry_cap_s: longest pause.
+    """
+
+    server: SipServer | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+    listen_port: int | None = 5080
+    listen_host: str = "0.0.0.0"
+    listen_user: str = ""
+    listen_secret: str = field(default="", repr=False)
+    realm: str = "ponte"
+    public_address: str = ""
+    contact_user: str = ""
+    register_expires_s: int = 300
+    register_retry_base_s: float = 2.0
+    register_retry_cap_s: float = 120.0
+
+    @property
+    def contact(self) -> str:
+        """The user part of Contact."""
+        return self.contact_user or self.user or self.listen_user
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether anybody could be allowed to call."""
+        return self.listen_port is not None and bool(self.listen_user or self.server)
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """Settings shared by all accounts of a process.
+
+    Attributes:
+        core: timers and limits of the protocol core.
+        max_connections: TCP connections per listening port; further ones are closed.
+        connection_idle_s: a connection that a peer opened is closed after this silence.
+        partial_message_s: how long a message may take to arrive whole.
+        connect_timeout_s: for outgoing TCP.
+        max_unsent_bytes: a TCP peer that reads slower than this is cut off.
+        max_pending: messages that wait for a name or a connection, per flow.
+        max_message_bytes: longest message in a stream.
+        resolve_timeout_s: for one look-up of names.
+        resolve_again_s: how often a name is looked up again.
+        resolve_retry_base_s: pause after a failed look-up; it doubles.
+        resolve_retry_cap_s: longest such pause.
+        port_linger_s: how long a port that no account uses stays open for the ends of transactions.
+        close_timeout_s: how long closing waits for unregistering and BYE.
+        max_events: events of a call that wait to be taken.
+        local_address_s: how long the local address towards a peer is remembered.
+    """
+
+    core: AgentSettings = field(default_factory=AgentSettings)
+    max_connections: int = 256
+    connection_idle_s: float = 900.0
+    partial_message_s: float = 20.0
+    connect_timeout_s: float = 5.0
+    max_unsent_bytes: int = 1_048_576
+    max_pending: int = 64
+    max_message_bytes: int = 65_535
+    resolve_timeout_s: float = 5.0
+    resolve_again_s: float = 300.0
+    resolve_retry_base_s: float = 2.0
+    resolve_retry_cap_s: float = 60.0
+    port_linger_s: float = 5.0
+    close_timeout_s: float = 3.0
+    max_events: int = 64
+    local_address_s: float = 30.0

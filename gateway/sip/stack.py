@@ -1,0 +1,334 @@
+"""The process's SIP user agent: it owns every port and runs the core."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from gateway.domain.errors import ConfigError, Unavailable
+from gateway.protocol.sip.agent import Agent
+from gateway.protocol.sip.digest import DigestClient
+from gateway.protocol.sip.engine import (
+    Acked,
+    NewCall,
+    Output,
+    RegistrationChanged,
+    ReinviteDone,
+    SessionClosed,
+    SessionEvent,
+)
+from gateway.protocol.sip.events import Reason
+from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.registration import Registration
+from gateway.protocol.sip.uac import InviteSpec
+from gateway.sip.call import IncomingInvite, OutgoingInvite, SipCall
+from gateway.sip.endpoint import Endpoint, ListenerStatus
+from gateway.sip.port import LocalAddresses, PortUser, SipPort
+from gateway.sip.settings import EndpointSettings, StackSettings
+from gateway.sip.tasks import TaskOwner
+
+
+def _token() -> str:
+    return secrets.token_hex(12)
+
+
+class SipStack:
+    """All SIP of a process; accounts share its ports.
+
+    Args:
+        settings: timers and limits.
+    """
+
+    def __init__(self, settings: StackSettings | None = None) -> None:
+        self.settings = settings or StackSettings()
+        self.token = _token
+        self.owner = TaskOwner()
+        self.agent = Agent(
+            self.settings.core, token=_token, jitter=random.random, secret=secrets.token_bytes(32)
+        )  # fmt: skip
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._addresses = LocalAddresses(self.settings.local_address_s)
+        self._ports: dict[int, SipPort] = {}
+        self._reapers: dict[int, asyncio.TimerHandle] = {}
+        self._endpoints: dict[int, Endpoint] = {}
+        self._calls: dict[int, SipCall] = {}
+        self._waiting: dict[int, asyncio.Event] = {}
+        self._ids = itertools.count(1)
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = False
+        self._change = asyncio.Lock()
+        self._log = structlog.get_logger()
+
+    # life
+
+    async def start(self) -> None:
+        """Bind the stack to the running loop; ports open with the endpoints that need them."""
+        self._loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """Unregister, hang up, and close every port; waits no longer than the settings allow."""
+        for endpoint in list(self._endpoints.values()):
+            await endpoint.close()
+        calls = list(self._calls.values())
+        try:
+            async with asyncio.timeout(self.settings.close_timeout_s):
+                await asyncio.gather(*(call.bye(Reason("Q.850", 16, "Shutdown")) for call in calls))
+        except TimeoutError:
+            self._log.warning("sip calls not ended in time", calls=len(self._calls))
+        await self.owner.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for handle in self._reapers.values():
+            handle.cancel()
+        for port in list(self._ports.values()):
+            await port.close()
+        self._ports.clear()
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        if self._loop is None:
+            raise Unavailable("The SIP stack is not started")
+        return self._loop.time()
+
+    # endpoints
+
+    async def add_endpoint(self, settings: EndpointSettings, on_invite: Callable[[IncomingInvite], None]) -> Endpoint:
+        """Start one account's SIP side.
+
+        Args:
+            settings: what to do.
+            on_invite: told of each inbound call; it must not block.
+
+        Raises:
+            PortInUse: another program has the port.
+            ConfigError: another account has the same port and listen user, or the address is not ours.
+        """
+        async with self._change:
+            endpoint = Endpoint(self, next(self._ids), settings, on_invite)
+            self._check_sharing(settings, None)
+            port, listener = await self._open(settings)
+            self._endpoints[endpoint.id] = endpoint
+            endpoint.begin(port, listener)
+            return endpoint
+
+    async def update_endpoint(self, endpoint: Endpoint, settings: EndpointSettings) -> None:
+        """Change an endpoint; see `Endpoint.update`."""
+        async with self._change:
+            if settings == endpoint.settings:
+                return
+            self._check_sharing(settings, endpoint)
+            old = endpoint.settings
+            keeps_port = endpoint.port is not None and (old.listen_port, old.listen_host, old.takes_calls) == (
+                settings.listen_port, settings.listen_host, settings.takes_calls,
+            )  # fmt: skip
+            if keeps_port and endpoint.port is not None:
+                port, listener = endpoint.port, self._listener_status(settings, endpoint.port)
+                port.public_address = settings.public_address or port.public_address
+            else:
+                port, listener = await self._open(settings)
+            await endpoint.halt("The configuration changed")
+            endpoint.settings = settings
+            endpoint.begin(port, listener)
+            self._reap_ports()
+        endpoint.on_status()
+
+    async def remove_endpoint(self, endpoint: Endpoint) -> None:
+        """Drop an endpoint; see `Endpoint.close`."""
+        async with self._change:
+            self.agent.remove_endpoint(endpoint.id)
+            await endpoint.halt("Closed")
+            self._endpoints.pop(endpoint.id, None)
+            endpoint.listener = ListenerStatus("off", 0, "Closed")
+            endpoint.port = None
+            self._reap_ports()
+
+    def _check_sharing(self, settings: EndpointSettings, but: Endpoint | None) -> None:
+        """Refuse what could not be told apart on one port."""
+        if not settings.takes_calls or not settings.listen_port:
+            return
+        for other in self._endpoints.values():
+            theirs = other.settings
+            if other is but or not theirs.takes_calls or other.port is None:
+                continue
+            if other.port.number != settings.listen_port or theirs.listen_user != settings.listen_user:
+                continue
+            if settings.listen_user:
+                raise ConfigError(
+                    "Another account uses the same sipListenPort with the same sipListenUser; choose another user",
+                    "sipListenUser",
+                )
+            if settings.server and theirs.server and settings.server.host == theirs.server.host:
+                raise ConfigError(
+                    "Another account takes calls from the same sipServer on this port; set sipListenUser to tell "
+                    "them apart", "sipListenUser",
+                )  # fmt: skip
+
+    async def _open(self, settings: EndpointSettings) -> tuple[SipPort, ListenerStatus]:
+        """Return the port of an endpoint: the shared listener, or a free one of its own for what we send."""
+        if settings.takes_calls and settings.listen_port:
+            for port in self._ports.values():
+                if port.number == settings.listen_port and port.host == settings.listen_host:
+                    port.public_address = settings.public_address or port.public_address
+                    return port, self._listener_status(settings, port)
+        port = self._new_port(settings)
+        if settings.takes_calls and settings.listen_port is not None:
+            await port.open(settings.listen_host, settings.listen_port)
+        else:
+            host = "::" if settings.server is not None and ":" in settings.server.host else "0.0.0.0"
+            await port.open(host, 0)
+        self._ports[port.key] = port
+        return port, self._listener_status(settings, port)
+
+    def _new_port(self, settings: EndpointSettings) -> SipPort:
+        user = PortUser(self._on_message, self._on_flow_failed)
+        port = SipPort(next(self._ids), user, self.settings, self._addresses, self.owner)
+        port.public_address = settings.public_address
+        return port
+
+    @staticmethod
+    def _listener_status(settings: EndpointSettings, port: SipPort) -> ListenerStatus:
+        if settings.listen_port is None:
+            return ListenerStatus("off", 0, "No sipListenPort")
+        if not settings.takes_calls:
+            return ListenerStatus(
+                "refused", 0, "Nobody could be let in: set sipListenUser and sipListenSecret, or sipServer"
+            )
+        who = "callers with the password" if settings.listen_user else "the addresses of sipServer only"
+        return ListenerStatus("listening", port.number, f"Taking calls from {who}")
+
+    def _reap_ports(self) -> None:
+        """Close ports that nobody uses any more, after the last transactions had time to end."""
+        used = {one.port.key for one in self._endpoints.values() if one.port is not None}
+        used |= {call.listener for call in self._calls.values()}
+        for key in self._ports:
+            if key in used:
+                if (handle := self._reapers.pop(key, None)) is not None:
+                    handle.cancel()
+            elif key not in self._reapers and self._loop is not None:
+                self._reapers[key] = self._loop.call_later(self.settings.port_linger_s, self._reap, key)
+
+    def _reap(self, key: int) -> None:
+        self._reapers.pop(key, None)
+        if (port := self._ports.pop(key, None)) is not None:
+            self.owner.spawn(port.close(), "sip port close")
+
+    # calls
+
+    def new_outgoing(self, local_address: str) -> OutgoingInvite:
+        """Make the shell of an outbound call."""
+        return OutgoingInvite(
+            self, max_events=self.settings.max_events, call_id=self.token(), local_address=local_address
+        )
+
+    def start_outgoing(self, call: OutgoingInvite, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
+        """Send the INVITE of an outbound call."""
+        session = self.agent.invite(spec, flow, auth, self.now())
+        call.started(session)
+        self._calls[session.id] = call
+        self.flush()
+
+    # the core's inputs and outputs
+
+    def _on_message(self, data: bytes, flow: Flow) -> None:
+        try:
+            self.agent.receive(data, flow, self.now())
+        except Exception:
+            # a fault of ours in one message must not stop the others
+            self._log.exception("sip message failed")
+        self.flush()
+
+    def _on_flow_failed(self, flow: Flow) -> None:
+        self.agent.flow_failed(flow, self.now())
+        self.flush()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        try:
+            self.agent.handle_timeout(self.now())
+        except Exception:
+            self._log.exception("sip timer failed")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send and tell what the core has put out, then arm the timer."""
+        if self._flushing:
+            return  # called from a callback: the outer loop goes on
+        self._flushing = True
+        try:
+            while outputs := self.agent.poll():
+                for output in outputs:
+                    try:
+                        self._handle(output)
+                    except Exception:
+                        self._log.exception("sip output failed", output=type(output).__name__)
+        finally:
+            self._flushing = False
+        self._arm()
+
+    def _arm(self) -> None:
+        due = self.agent.next_timeout()
+        if self._timer is not None:
+            if due is not None and self._timer.when() <= due:
+                return  # fires early at worst, and arms again
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._loop is not None:
+            self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _handle(self, output: Output) -> None:
+        if isinstance(output, Transmit):
+            if (port := self._ports.get(output.flow.listener)) is not None:
+                port.send(output.flow, output.data)
+        elif isinstance(output, SessionEvent):
+            if (call := self._calls.get(output.session.id)) is not None:
+                call.deliver(output.event)
+        elif isinstance(output, NewCall):
+            self._on_new_call(output)
+        elif isinstance(output, Acked):
+            if (call := self._calls.get(output.session.id)) is not None:
+                call.deliver_ack(output.sdp)
+        elif isinstance(output, ReinviteDone):
+            if (call := self._calls.get(output.session.id)) is not None:
+                call.deliver_reinvite(output.status, output.sdp)
+        elif isinstance(output, SessionClosed):
+            if (call := self._calls.pop(output.session.id, None)) is not None:
+                call.deliver_close()
+                self._reap_ports()
+        elif isinstance(output, RegistrationChanged):
+            self._on_registration(output.registration)
+
+    def _on_new_call(self, output: NewCall) -> None:
+        endpoint = self._endpoints.get(output.endpoint)
+        call = IncomingInvite(self, output.session, max_events=self.settings.max_events)
+        self._calls[output.session.id] = call
+        if endpoint is None:
+            call.reject(503, retry_after_s=self.settings.core.limits.retry_after_s)
+            return
+        try:
+            endpoint.on_invite(call)
+        except Exception:
+            self._log.exception("sip call not taken")
+            call.reject(500)
+
+    def _on_registration(self, registration: Registration) -> None:
+        if (waiting := self._waiting.get(id(registration))) is not None:
+            waiting.set()
+        for endpoint in self._endpoints.values():
+            if endpoint.owns(registration):
+                endpoint.on_status()
+
+    async def wait_registration(self, registration: Registration, timeout_s: float) -> None:
+        """Wait for the next change of a registration, at most *timeout_s*."""
+        waiting = self._waiting[id(registration)] = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiting.wait()
+        except TimeoutError:
+            return
+        finally:
+            del self._waiting[id(registration)]
