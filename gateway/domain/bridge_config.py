@@ -313,12 +313,12 @@ def _across_fields(merged: BridgeConfig, changes: Mapping[str, object]) -> list[
 
 def _unknown_fields(changes: Mapping[str, object]) -> list[FieldFault]:
     unknown = [name for name in changes if name not in API_NAMES]
+    lowered = {name.lower(): name for name in API_NAMES}
     faults = []
     for name in unknown[:_MAX_UNKNOWN]:
         shown = ascii(name[:64])[1:-1]
-        near = [known for known in API_NAMES if known.lower() == name.lower()]
-        near = near or difflib.get_close_matches(name[:64], API_NAMES, n=1, cutoff=0.75)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = difflib.get_close_matches(name[:64].lower(), lowered, n=1, cutoff=0.6)
+        hint = f"; did you mean {lowered[near[0]]}?" if near else ""
         faults.append(FieldFault(shown, f"is not a field of this request{hint}"))
     if len(unknown) > _MAX_UNKNOWN:
         faults.append(FieldFault("", f"and {len(unknown) - _MAX_UNKNOWN} more unknown fields"))

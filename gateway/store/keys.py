@@ -121,7 +121,7 @@ class Keys:
 
 
 def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def _insert_key(session: Session, account_name: str, label: str, plain: str) -> ApiKey:
