@@ -62,7 +62,11 @@ class RemotePart:
 
 
 def build_offer(local: LocalPart) -> str:
-    """Return the complete offer: one audio m-line, PCMU before PCMA, sendrecv, no RTP header extensions."""
+    """Return the complete offer: one audio m-line, PCMU before PCMA, sendrecv, no RTP header extensions.
+
+    No ``a=ptime``: Chrome makes it a parameter of each codec, and then refuses to switch between them by
+    `RTCRtpSender.setParameters`, since none is equal to what it can do. Its G.711 frames have 20 ms anyway.
+    """
     algorithm, value = local.fingerprint
     audio = MediaDescription(
         "audio",
@@ -76,7 +80,6 @@ def build_offer(local: LocalPart) -> str:
             ("sendrecv", None),
             ("rtcp-mux", None),
             *(("rtpmap", f"{number} {codec}/8000") for codec, number in PAYLOAD_TYPES.items()),
-            ("ptime", "20"),
             ("msid", f"{local.cname} audio"),
             ("ssrc", f"{local.ssrc} cname:{local.cname}"),
             ("ice-ufrag", local.username),
