@@ -10,13 +10,14 @@ static const double RELEASE_S = 0.080;
 #define MAX_WINDOW 192 /* LOOKAHEAD_S at 192 kHz */
 
 static uint32_t window = 48;
-static float release = 0.0f;
+/* Double: near one, the steps of the release vanish in single precision and the gain would never be one again. */
+static double release = 0.0;
 /* Rings of the last `window` frames: the sound, the gain each frame needs, and the gain after hold and release. */
 static float sound[MAX_WINDOW];
 static float needed[MAX_WINDOW];
 static float held[MAX_WINDOW];
 static uint32_t at = 0;
-static float envelope = 1.0f;
+static double envelope = 1.0;
 /* Frames since the gain was last below one, saturating at two windows: then the rings hold nothing but ones. */
 static uint32_t open_frames = 0;
 
@@ -26,14 +27,14 @@ void limiter_init(double sample_rate_hz) {
         window = MAX_WINDOW;
     }
     /* First order of 1 - exp(-1/(T*fs)): the difference is below 0.1 % at 8 kHz. */
-    release = (float)(1.0 / (RELEASE_S * sample_rate_hz));
+    release = 1.0 / (RELEASE_S * sample_rate_hz);
     for (uint32_t i = 0; i < MAX_WINDOW; i++) {
         sound[i] = 0.0f;
         needed[i] = 1.0f;
         held[i] = 1.0f;
     }
     at = 0;
-    envelope = 1.0f;
+    envelope = 1.0;
     open_frames = 2 * MAX_WINDOW;
 }
 
@@ -45,13 +46,13 @@ static float glide(void) {
     for (uint32_t i = 0; i < window; i++) {
         lowest = needed[i] < lowest ? needed[i] : lowest;
     }
-    envelope += (1.0f - envelope) * release;
-    envelope = lowest < envelope ? lowest : envelope;
+    envelope += (1.0 - envelope) * release;
+    envelope = (double)lowest < envelope ? (double)lowest : envelope;
     /* Without this the exponential would approach one for ever and never be a pure delay again. */
-    if (envelope > 0.99999f) {
-        envelope = 1.0f;
+    if (envelope > 0.99999) {
+        envelope = 1.0;
     }
-    held[at] = envelope;
+    held[at] = (float)envelope;
     float sum = 0.0f;
     for (uint32_t i = 0; i < window; i++) {
         sum += held[i];
@@ -66,7 +67,7 @@ void limiter_run(float *samples, uint32_t frames) {
         const uint32_t oldest = at + 1 < window ? at + 1 : 0;
         sound[at] = in;
         needed[at] = magnitude > CEILING ? CEILING / magnitude : 1.0f;
-        if (needed[at] < 1.0f || envelope < 1.0f) {
+        if (needed[at] < 1.0f || envelope < 1.0) {
             open_frames = 0;
         } else if (open_frames < 2 * window) {
             open_frames++;

@@ -1,14 +1,13 @@
 /**
  * What the far end says, taken where the page plays it.
  *
- * Only during a call, and only the call's playback nodes: worklet nodes that nothing feeds and that reach a context's
- * destination. Ring tones and message sounds come from media elements, buffers and oscillators and are never taken. The
+ * Only during a call, and only the call's playback nodes: worklet nodes that nothing feeds and that are played. Ring tones and message sounds come from media elements, buffers and oscillators and are never taken. The
  * page's own way to the destination stays as it is.
  */
 
 import type { Log } from '../events.ts';
 import { logFault } from '../events.ts';
-import type { AudioGraph, NativeGraph } from '../hooks/audio-graph.ts';
+import type { AudioGraph, NativeGraph, Source } from '../hooks/audio-graph.ts';
 import type { ToneOrder } from '../worklet/messages.ts';
 import { Meter } from './meters.ts';
 import { Stage, type StagePath } from './stage.ts';
@@ -30,10 +29,13 @@ interface Tap {
   readonly listening: AbortController;
 }
 
-/** Of several worklets that play, those named for playback are the call's. */
-export function preferPlayback<T>(nodes: readonly T[], nameOf: (node: T) => string): T[] {
-  const named = nodes.filter((node) => /playback/i.test(nameOf(node)));
-  return named.length > 0 ? named : [...nodes];
+/**
+ * Of several worklets that bring sound in, those named for playback are the call's, wherever they lead: WhatsApp plays
+ * through the destination or through a media element. Without such a name only what leads to the destination counts.
+ */
+export function playbackOf<T extends Pick<Source, 'processor' | 'destination'>>(sources: readonly T[]): T[] {
+  const named = sources.filter((source) => /playback/i.test(source.processor));
+  return named.length > 0 ? named : sources.filter((source) => source.destination);
 }
 
 export class Speaker {
@@ -89,11 +91,10 @@ export class Speaker {
 
   private refresh(): void {
     if (!this.started) return;
-    const { graph } = this.parts;
-    const nodes = preferPlayback(graph.playbackNodes(), (node) => graph.processorOf(node));
+    const nodes = playbackOf(this.parts.graph.sources()).map((source) => source.node);
     for (const [context, tap] of this.taps) {
       for (const node of tap.nodes) {
-        if (nodes.includes(node as AudioWorkletNode)) continue;
+        if (nodes.some((one) => one === node)) continue;
         tap.nodes.delete(node);
         tap.stage.unfeed(node);
       }

@@ -9,6 +9,15 @@ interface Edge {
   readonly input: number;
 }
 
+/** A worklet node that brings sound into its context. */
+export interface Source {
+  readonly node: AudioWorkletNode;
+  /** Name under which the page registered its processor; empty for a node made before we were here. */
+  readonly processor: string;
+  /** It reaches the context's own destination, not only a stream. */
+  readonly destination: boolean;
+}
+
 interface GraphWindow {
   readonly AudioNode: { readonly prototype: object };
   readonly AudioParam: abstract new (...args: never[]) => object;
@@ -67,18 +76,17 @@ export class AudioGraph {
     };
   }
 
-  /** Name under which the page registered the processor of a worklet node made since we are here. */
-  processorOf(node: AudioNode): string {
-    return this.processors.get(node) ?? '';
-  }
-
-  /** Worklet nodes that reach their context's destination and that nothing feeds, oldest first. */
-  playbackNodes(): AudioWorkletNode[] {
-    const found: AudioWorkletNode[] = [];
+  /** Worklet nodes that nothing feeds and that reach a way out of their context, oldest first. */
+  sources(): Source[] {
+    const found: Source[] = [];
     this.worklets = this.worklets.filter((reference) => {
       const node = reference.deref();
       if (node === undefined || node.context.state === 'closed') return false;
-      if (this.isRoot(node) && this.reaches(node, node.context.destination)) found.push(node as AudioWorkletNode);
+      if (!this.isRoot(node)) return true;
+      const destination = this.reaches(node, (other) => other === node.context.destination);
+      if (destination || this.reaches(node, isStreamDestination)) {
+        found.push({ node: node as AudioWorkletNode, processor: this.processors.get(node) ?? '', destination });
+      }
       return true;
     });
     return found;
@@ -88,11 +96,11 @@ export class AudioGraph {
     return (this.fedBy.get(node) ?? []).every((reference) => reference.deref() === undefined);
   }
 
-  private reaches(from: AudioNode, goal: AudioNode): boolean {
+  private reaches(from: AudioNode, isGoal: (node: AudioNode) => boolean): boolean {
     const seen = new Set<AudioNode>();
     const open: AudioNode[] = [from];
     for (let node = open.pop(); node !== undefined; node = open.pop()) {
-      if (node === goal) return true;
+      if (isGoal(node)) return true;
       if (seen.has(node)) continue;
       seen.add(node);
       for (const edge of this.edges.get(node) ?? []) {
@@ -143,6 +151,11 @@ export class AudioGraph {
     }
     this.onChange(everything || wholeOutput ? from : null);
   }
+}
+
+/** Where a page sends what a media element is to play, to choose the device or to have it cancelled as echo. */
+function isStreamDestination(node: AudioNode): boolean {
+  return 'stream' in node;
 }
 
 function isWorkletNode(node: AudioNode): node is AudioWorkletNode {

@@ -29,6 +29,10 @@ export interface CallModel extends Emitter {
   readonly endReason?: unknown;
   readonly callEndReason?: unknown;
   readonly callInfo?: { readonly endReason?: unknown; readonly callEndReason?: unknown } | null;
+  readonly callLogResult?: unknown;
+  readonly callFailedReason?: unknown;
+  /** Said when the peer's phone answers busy, and taken back when the call is over. */
+  readonly peerBusy?: boolean;
   userEndedCall?: boolean;
   getState?(): unknown;
 }
@@ -66,7 +70,7 @@ interface LidCache {
 export interface Wpp {
   readonly version?: unknown;
   readonly loader?: { readonly isReady?: boolean; readonly isInjected?: boolean; readonly isFullReady?: boolean };
-  readonly conn?: { isAuthenticated?(): boolean; isMainReady?(): boolean };
+  readonly conn?: { isAuthenticated?(): boolean; getMyUserWid?(): Wid };
   readonly contact?: {
     queryExists?(wid: string): Promise<{ readonly wid: Wid; readonly lid?: Wid } | null>;
     getPnLidEntry?(wid: string): Promise<{ readonly phoneNumber?: { readonly id: string } } | null>;
@@ -78,6 +82,7 @@ export interface Wpp {
     readonly ApiContact?: LidCache;
     readonly functions?: Functions;
     readonly Stream?: { readonly mode?: unknown; readonly info?: unknown };
+    readonly UserPrefs?: { getMaybeMePnUser?(): Wid | undefined };
   };
 }
 
@@ -118,6 +123,22 @@ export class Bindings {
   /** undefined while nobody can say. */
   get authenticated(): boolean | undefined {
     return this.attempt(() => this.wpp?.conn?.isAuthenticated?.());
+  }
+
+  /** WhatsApp's stream to its server: MAIN when it serves, and NORMAL, OFFLINE and others beside. */
+  get stream(): { mode: string | null; info: string | null } {
+    const stream = this.attempt(() => this.whatsapp?.Stream);
+    const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+    return { mode: text(stream?.mode), info: text(stream?.info) };
+  }
+
+  /** The account's own jids; empty while nobody is logged in. */
+  get ownWids(): Wid[] {
+    const found = [
+      this.attempt(() => this.whatsapp?.UserPrefs?.getMaybeMePnUser?.()),
+      this.attempt(() => this.wpp?.conn?.getMyUserWid?.()),
+    ];
+    return found.filter((wid) => wid !== undefined);
   }
 
   get callStore(): CallStore | undefined {

@@ -4,6 +4,7 @@ import { PonteError } from '../errors.ts';
 import type { Emit, Log } from '../events.ts';
 import { logFault } from '../events.ts';
 import { type Bindings, type CallModel, type CallStore, missing, wajsFault } from './bindings.ts';
+import { asNumber, endReasonOf } from './ending.ts';
 import { CallLedger, type CallSnapshot, type LedgerEvent } from './ledger.ts';
 import { type People, jidOf } from './people.ts';
 import { CALL_ENTRY_POINT, CALL_START_KIND, END_BY_USER, isRinging } from './states.ts';
@@ -234,8 +235,8 @@ export class Calls {
         emit({ type: 'call.state', id, state: event.state, end_reason: endReason, outgoing });
         break;
       case 'gone': {
-        const last = model === undefined ? endReason : (endReasonOf(model) ?? endReason);
-        emit({ type: 'call.gone', id, end_reason: last, elsewhere: event.elsewhere });
+        const reason = endReason ?? (model === undefined ? null : endReasonOf(model));
+        emit({ type: 'call.gone', id, end_reason: reason, elsewhere: event.elsewhere });
         break;
       }
       case 'group_ignored':
@@ -254,27 +255,11 @@ function rescheduled(
   return setTimeout(tick, ms);
 }
 
-function asNumber(value: unknown): number | null {
-  return typeof value === 'number' && Number.isFinite(value) ? value : null;
-}
-
 function stateOf(model: CallModel): number | null {
-  const told = typeof model.getState === 'function' ? model.getState() : undefined;
+  const told: unknown = typeof model.getState === 'function' ? model.getState() : undefined;
   return asNumber(told) ?? asNumber(model.state);
 }
 
-function endReasonOf(model: CallModel): number | null {
-  for (const value of [
-    model.endReason,
-    model.callEndReason,
-    model.callInfo?.endReason,
-    model.callInfo?.callEndReason,
-  ]) {
-    const reason = asNumber(value);
-    if (reason !== null) return reason;
-  }
-  return null;
-}
 
 function snapshotOf(model: CallModel): CallSnapshot {
   return {

@@ -65,7 +65,9 @@ export class CallLedger {
       if (call.group) return [{ kind: 'group_ignored', call }];
     }
     if (entry.phase !== 'open') return [];
-    entry.snapshot = call;
+    // The first reason is the cause; what WhatsApp puts into its log later says less.
+    entry.snapshot = { ...call, endReason: entry.snapshot.endReason ?? call.endReason };
+    call = entry.snapshot;
     if (call.state === null) return [];
     const events: LedgerEvent[] = [];
     if (!entry.announced && !call.outgoing && isRinging(call.state)) {

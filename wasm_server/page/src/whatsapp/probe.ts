@@ -4,12 +4,15 @@ import { ABI } from '../config.ts';
 import type { PageState } from '../events.ts';
 import { type Bindings, WAJS_SUPPORTED } from './bindings.ts';
 import { callingEnabled } from './calls.ts';
+import { jidOf, phoneOfJid } from './people.ts';
 
 export interface Probe {
   readonly abi: number;
   readonly state: PageState;
   readonly detail: string;
   readonly loggedIn: boolean;
+  /** Digits of the account's own number. */
+  readonly ownNumber: string | null;
   readonly callingEnabled: boolean;
   readonly crossOriginIsolated: boolean;
   readonly waVersion: string | null;
@@ -24,11 +27,17 @@ export interface Findings {
   readonly injected: boolean;
   readonly authenticated: boolean | undefined;
   readonly calling: boolean | undefined;
+  /** WhatsApp's stream to its server, null where it cannot be read. */
+  readonly streamMode: string | null;
+  readonly streamInfo: string | null;
   readonly isolated: boolean;
   readonly missing: readonly string[];
   /** Since this bundle was installed. */
   readonly ageMs: number;
 }
+
+/** Stream modes that a person has to look at: terms to accept, a blocked network, a version that is too old. */
+const BLOCKED: ReadonlySet<string> = new Set(['PROXYBLOCK', 'TOS_BLOCK', 'SMB_TOS_BLOCK', 'DEPRECATED_VERSION']);
 
 /** wa-js is evaluated right behind this bundle. */
 const START_MS = 5000;
@@ -53,6 +62,18 @@ export function judge(findings: Findings): { state: PageState; detail: string } 
       : { state: 'LOADING', detail: 'wa-js reads the modules' };
   }
   if (!findings.authenticated) return { state: 'LOGIN_REQUIRED', detail: 'no phone is linked: scan the QR code' };
+  if (findings.streamMode === 'CONFLICT') {
+    return { state: 'DEGRADED', detail: 'WhatsApp Web is open in another place: use it here to take calls' };
+  }
+  if (findings.streamMode !== null && BLOCKED.has(findings.streamMode)) {
+    return { state: 'DEGRADED', detail: `WhatsApp Web does not go on: ${findings.streamMode}` };
+  }
+  if (findings.streamInfo === 'OFFLINE' || findings.streamMode === 'OFFLINE') {
+    return { state: 'DEGRADED', detail: 'WhatsApp Web has lost its connection to WhatsApp' };
+  }
+  if (findings.streamMode === 'SYNCING' || findings.streamInfo === 'SYNCING') {
+    return { state: 'LOADING', detail: 'WhatsApp Web synchronises' };
+  }
   if (findings.missing.length > 0) {
     return late
       ? { state: 'DEGRADED', detail: `not found in this version of WhatsApp Web: ${findings.missing.join(', ')}` }
@@ -83,6 +104,8 @@ export function findings(bindings: Bindings, isolated: boolean, ageMs: number): 
     injected: bindings.injected,
     authenticated: bindings.authenticated,
     calling: callingEnabled(bindings),
+    streamMode: bindings.stream.mode,
+    streamInfo: bindings.stream.info,
     isolated,
     missing,
     ageMs,
@@ -95,6 +118,7 @@ export function probe(bindings: Bindings, isolated: boolean, ageMs: number): Pro
     abi: ABI,
     ...judge(found),
     loggedIn: found.authenticated === true,
+    ownNumber: bindings.ownWids.map((wid) => phoneOfJid(jidOf(wid))).find((phone) => phone !== null) ?? null,
     callingEnabled: found.calling !== false && found.isolated,
     crossOriginIsolated: found.isolated,
     waVersion: bindings.waVersion,

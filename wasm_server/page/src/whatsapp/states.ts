@@ -18,6 +18,26 @@ export const CallState = {
   CallBCallStarting: 14,
 } as const;
 
+/** How WhatsApp's call log names an end. */
+export const CallLogResult = {
+  Canceled: 1,
+  Missed: 2,
+  Unavailable: 3,
+  Rejected: 4,
+  Connected: 5,
+  AcceptedElsewhere: 6,
+  Failed: 7,
+} as const;
+
+/** Why a call ended, in the numbers that the gateway is told. */
+export const EndReason = {
+  Timeout: 1,
+  Self: 2,
+  RejectDoNotDisturb: 3,
+  RejectBlocked: 4,
+  MicPermissionDenied: 5,
+} as const;
+
 /** The call rings here and can be accepted or rejected. */
 export function isRinging(state: number | null): boolean {
   return state === CallState.ReceivedCall || state === CallState.ReceivedCallWithoutOffer;
