@@ -135,9 +135,9 @@ class Account:
             page=link.page if link else _DISABLED,
             media=link.media if link else _DISABLED,
             registration=(
-                PartStatus(endpoint.registration.state.value, endpoint.registration.detail) if endpoint else _DISABLED
+                PartStatus(endpoint.registration.state, endpoint.registration.detail) if endpoint else _DISABLED
             ),
-            listener=PartStatus(endpoint.listener.state.value, endpoint.listener.detail) if endpoint else _DISABLED,
+            listener=PartStatus(endpoint.listener.state, endpoint.listener.detail) if endpoint else _DISABLED,
             calls=(_summary(self._call),) if self._call else (),
         )
 

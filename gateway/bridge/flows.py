@@ -38,7 +38,7 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
     call.peer_phone = page.peer.phone
     async with leg_events() as events:
         events.add(page)
-        local_address = await endpoint.local_address_for_server()
+        local_address = endpoint.local_address_for_server()
         invite = endpoint.invite(
             user=extension,
             sdp=await call.media.offer(local_address),

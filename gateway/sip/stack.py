@@ -116,6 +116,27 @@ class SipStack:
             endpoint.begin(port, listener)
             return endpoint
 
+    async def check_endpoint(self, settings: EndpointSettings, replacing: Endpoint | None = None) -> None:
+        """Try whether an endpoint could be started with *settings* now; nothing changes.
+
+        Args:
+            settings: what it would do.
+            replacing: the account's present endpoint, whose port and user it may keep.
+
+        Raises:
+            PortInUse: another program has the port.
+            ConfigError: another account has the same port and listen user, or the address is not ours.
+        """
+        async with self._change:
+            self._check_sharing(settings, replacing)
+            ours = {(port.number, port.host) for port in self._ports.values()}
+            if not settings.takes_calls or not settings.listen_port:
+                return
+            if (settings.listen_port, settings.listen_host) not in ours:
+                trial = self._new_port(settings)
+                await trial.open(settings.listen_host, settings.listen_port)
+                await trial.close()
+
     async def update_endpoint(self, endpoint: Endpoint, settings: EndpointSettings) -> None:
         """Change an endpoint; see `Endpoint.update`."""
         async with self._change:
