@@ -1,4 +1,8 @@
-"""The command line: ``ponte serve | doctor | keys | version``."""
+"""The command line: ``ponte serve | doctor | keys | version``.
+
+The gateway's parts are imported by the commands that need them: ``ponte keys`` is used by scripts, and aiortc alone
+takes half a second to load.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from gateway import __version__, doctor, service
+from gateway import __version__
 from gateway.config import Settings, flag_of, load_settings
 from gateway.domain.errors import ConfigError, PonteError
 from gateway.ops.logs import configure_logging
@@ -113,7 +117,8 @@ def _set_up_logging(settings: Settings) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from gateway.accounts.service import open_accounts  # late: the other commands do without aiortc's start-up time
+    from gateway import service
+    from gateway.accounts.service import open_accounts
 
     settings = _settings(arguments)
     _set_up_logging(settings)
@@ -122,6 +127,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    from gateway import doctor
+
     settings = _settings(arguments)
     configure_logging(log_format=settings.log_format, level="error")
     results = asyncio.run(doctor.run(settings, account=arguments.account))

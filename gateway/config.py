@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     api_host: str = Field(
         default="127.0.0.1", description="Address the HTTP API listens on; loopback until told otherwise"
     )
-    api_port: Port = Field(default=8080, description="Port of the HTTP API")
+    api_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8080, description="Port of the HTTP API; 0 takes a free one, which the ready line names"
+    )
     body_timeout_s: Seconds = Field(
         default=10.0, description="Seconds for a request body to arrive; 64 KiB fit any line"
     )

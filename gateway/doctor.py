@@ -8,9 +8,11 @@ import json
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from urllib.parse import urlsplit
 
+from gateway.accounts.chrome_place import local_address_towards
+from gateway.accounts.sip_side import endpoint_settings
 from gateway.browser.allow import AllowList
 from gateway.browser.assets import fetch_assets
 from gateway.browser.cdp import CdpConnection, connect_cdp
@@ -22,12 +24,14 @@ from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.errors import PonteError, Unavailable
 from gateway.domain.states import PageState
+from gateway.sip.stack import SipStack
 from gateway.store.keys import Account
 from gateway.store.store import Store
 
 _EARLIEST_S = 1_767_225_600  # 2026-01-01: this version is younger, so a clock before it is wrong
 _CLOCK_TOLERANCE_S = 5.0  # far above a slow network, far below what certificates and nonces forgive
 _CHECK_TIMEOUT_S = 20.0
+_OPTIONS_TIMEOUT_S = 8.0  # several retransmissions by UDP (RFC 3261 timer E), well within the check's own limit
 
 Work = Callable[[], Awaitable[str]]
 
@@ -138,6 +142,9 @@ class _AccountChecks:
             ("page", "open the page, log in by its QR code, and wait until it is READY", self._page),
             ("sip listener", "free the port, or change sipListenPort", self._listener),
         ]
+        if self._config.sip_server:
+            fix = "check sipServer, sipUser and sipPass, and that the server answers OPTIONS"
+            checks.append(("sip server", fix, self._sip_server))
         return checks
 
     async def _helper(self) -> str:
@@ -166,7 +173,9 @@ class _AccountChecks:
         return f"{version.product} at {self._chrome}"
 
     async def _assets(self) -> str:
-        host = self._config.wasm_server_ip or self._settings.wasm_host
+        chrome = self._chrome
+        here = local_address_towards(chrome.host, chrome.port) if chrome is not None else "127.0.0.1"
+        host = self._config.wasm_server_ip or here
         base = f"http://{join_host_port(host.strip('[]'), self._config.wasm_server_port)}"
         assets = await fetch_assets(base, settings=self._http)
         return f"{base}: version {assets.version}, ABI {assets.abi}, wa-js {assets.wajs}, hashes right"
@@ -192,6 +201,18 @@ class _AccountChecks:
             if not _can_bind(host, port, kind):
                 raise Unavailable(f"{name} port {port} of {host} is in use by another program")
         return f"UDP and TCP port {port} of {host} are free"
+
+    async def _sip_server(self) -> str:
+        settings = replace(endpoint_settings(self._config, self._settings), listen_port=None)
+        stack = SipStack()
+        await stack.start()
+        try:
+            endpoint = await stack.add_endpoint(settings, lambda invite: invite.reject(503))
+            endpoint.set_available(False, "This is a check")  # a REGISTER would displace the gateway's own
+            await endpoint.probe(_OPTIONS_TIMEOUT_S)
+        finally:
+            await stack.close()
+        return f"{self._config.sip_server} answers OPTIONS"
 
 
 async def _probe(connection: CdpConnection, page: PageInfo) -> str:

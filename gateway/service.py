@@ -166,7 +166,8 @@ async def _supervise_wasm(settings: Settings) -> None:
     while True:
         started_s = asyncio.get_running_loop().time()
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wasm_server", "--host", settings.wasm_host, "--port", str(settings.wasm_port),
+            sys.executable, "-m", "gateway.ops.tied", str(os.getpid()), "wasm_server",
+            "--host", settings.wasm_host, "--port", str(settings.wasm_port),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the gateway, which stops its child itself
         )  # fmt: skip

@@ -1,0 +1,183 @@
+"""The command line, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import httpx2
+import pytest
+
+from tests.support.ports import free_ports
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PONTE_")}
+    return clean | {"PONTE_STATE_DIR": str(tmp_path / "state")}
+
+
+def ponte(environment: dict[str, str], *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", *arguments],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_keys_from_making_to_revoking(environment: dict[str, str]) -> None:
+    created = ponte(environment, "keys", "create", "--account", "acme", "--label", "laptop")
+    key = created.stdout.strip()
+    assert re.fullmatch(r"ponte_[A-Za-z0-9_-]{43}", key)
+    chosen = ponte(environment, "keys", "create", "--key", "sandbox-key")
+    assert chosen.stdout == "sandbox-key\n"
+    rows = json.loads(ponte(environment, "keys", "list", "--json").stdout)
+    assert [(row["account"], row["label"], row["revoked_at"]) for row in rows] == [
+        ("acme", "laptop", None),
+        ("default", "", None),
+    ]
+    listed = ponte(environment, "keys", "list", "--account", "acme").stdout
+    assert rows[0]["id"] in listed
+    assert "sandbox" not in listed
+    assert key not in listed
+    assert rows[0]["id"] in ponte(environment, "keys", "revoke", rows[0]["id"]).stdout
+    assert "revoked" in ponte(environment, "keys", "list", "--account", "acme").stdout
+    assert rows[1]["id"] in ponte(environment, "keys", "revoke", "--account", "default").stdout
+    assert "no such key" in ponte(environment, "keys", "revoke", "nothing", expect=1).stderr
+
+
+def test_version(environment: dict[str, str]) -> None:
+    assert re.fullmatch(r"ponte \d+\.\d+\.\d+\n", ponte(environment, "version").stdout)
+
+
+def test_wrong_settings_are_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+    wrong = ponte(environment | {"PONTE_API_PROT": "1"}, "keys", "list", expect=2)
+    assert wrong.stderr == "ponte: Unknown setting PONTE_API_PROT in the environment; did you mean PONTE_API_PORT?\n"
+    assert "api_port" in ponte(environment, "serve", "--api-port", "x", expect=2).stderr
+    missing = str(tmp_path / "missing.toml")
+    assert "missing.toml" in ponte(environment, "serve", "--config", missing, expect=2).stderr
+    ponte(environment, "nonsense", expect=2)
+    assert "--secret-key " not in ponte(environment, "serve", "--help").stdout
+
+
+def test_a_state_folder_that_cannot_be_used(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"")
+    failed = ponte(environment, "keys", "create", expect=1)
+    assert "Cannot open the database file" in failed.stderr
+
+
+@contextmanager
+def serving(environment: dict[str, str], *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway.cli", "serve", "--api-port", "0", *arguments],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = _line(process.stdout)
+        yield process, json.loads(line)["api_port"]
+    finally:
+        process.kill()
+        process.wait(20)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _line(stream: IO[str]) -> str:
+    line = stream.readline()
+    assert line, "the gateway ended before it was ready"
+    return line
+
+
+def test_serve_configure_restart_and_stop(environment: dict[str, str]) -> None:
+    key = ponte(environment, "keys", "create").stdout.strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    port = free_ports()
+    # Nothing listens where Chrome is said to be: the configuration is kept, and the state says what is wrong.
+    body = {
+        "enabled": True, "sipListenPort": port, "sipListenUser": "in", "sipListenSecret": "s3cret-s3cret",
+        "chromeRemoteURL": f"ws://127.0.0.1:{free_ports()}", "wasmServerIP": "127.0.0.1",
+    }  # fmt: skip
+    environment |= {"PONTE_SIP_HOST": "127.0.0.1"}
+    with serving(environment, "--no-wasm") as (process, api_port):
+        base = f"http://127.0.0.1:{api_port}/call/bridge"
+        answer = httpx2.post(f"{base}/config", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["state"]["listener"]["state"] == "listening"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
+            busy.bind(("127.0.0.1", 0))
+            taken = busy.getsockname()[1]
+            refused = httpx2.post(f"{base}/config", json={"enabled": True, "sipListenPort": taken}, headers=headers)
+        assert refused.status_code == 400
+        assert str(taken) in refused.json()["errors"][0]["message"]
+        assert refused.json()["errors"][0]["field"] == "sipListenPort"
+        process.send_signal(signal.SIGKILL)
+    with serving(environment, "--no-wasm") as (process, api_port):
+        base = f"http://127.0.0.1:{api_port}/call/bridge"
+        got = httpx2.get(f"{base}/config", headers=headers).json()
+        assert (got["sipListenPort"], got["sipListenSecret"]) == (port, "***")
+        status = httpx2.get(f"{base}/status", headers=headers).json()
+        assert status["state"]["listener"]["state"] == "listening"
+        assert status["state"]["page"]["state"] != "READY"
+        assert status["state"]["page"]["detail"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_serve_runs_the_wasm_server_which_does_not_outlive_it(environment: dict[str, str]) -> None:
+    port = free_ports()
+    with serving(environment | {"PONTE_WASM_PORT": str(port)}) as (process, _):
+        assert _answers(port, 20)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        assert _is_free(port, 20)
+
+
+def _answers(port: int, timeout_s: float) -> bool:
+    transport = httpx2.HTTPTransport(retries=0)
+    with httpx2.Client(transport=transport) as client:
+        for _ in range(int(timeout_s / 0.1)):
+            try:
+                client.get(f"http://127.0.0.1:{port}/manifest.json")
+            except httpx2.TransportError:
+                _pause()
+            else:
+                return True
+    return False
+
+
+def _is_free(port: int, timeout_s: float) -> bool:
+    for _ in range(int(timeout_s / 0.1)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return True
+        _pause()
+    return False
+
+
+def _pause() -> None:
+    import time
+
+    time.sleep(0.1)
+
+
+def test_serve_on_a_port_in_use(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        failed = ponte(environment, "serve", "--no-wasm", "--log-level", "error", "--api-port", port, expect=2)
+    assert failed.stderr == (
+        f"ponte: Port {port} of 127.0.0.1 is in use by another program: stop it, or set PONTE_API_PORT\n"
+    )
