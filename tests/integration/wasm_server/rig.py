@@ -1,0 +1,220 @@
+"""The page's part of a call with real neighbours: the stand-in in Chromium on one side, RTP packets on the other.
+
+The gateway's own browser and WebRTC parts bring the bundle in and carry the packets; the test is the SIP side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from array import array
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import uvicorn
+
+from gateway.browser.assets import fetch_assets
+from gateway.browser.cdp import connect_cdp
+from gateway.browser.endpoint import parse_browser_url
+from gateway.browser.opening import open_page
+from gateway.browser.page import PageTarget
+from gateway.browser.settings import BrowserSettings
+from gateway.codecs import g711
+from gateway.protocol.rtp import HEADER, payload_span
+from gateway.webrtc.leg import WebRtcLeg
+from gateway.webrtc.seam import local_addresses
+from tests.standin.server import StandIn
+from tests.support.audio import Samples
+from tests.support.chromium import ChromiumProcess, chromium
+from wasm_server.app import create_app
+from wasm_server.build import build, default_directory
+
+RATE_HZ: Final = 8000
+FRAME: Final = 160  # 20 ms
+PTIME_S: Final = 0.02
+PAYLOAD_TYPES: Final = {"PCMU": 0, "PCMA": 8}
+_CODECS: Final = {number: name for name, number in PAYLOAD_TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An RTP packet of the page.
+
+    Attributes:
+        codec: what it is coded in.
+        samples: its sound.
+        timestamp: of its first sample, in samples.
+        wall_s: when it came.
+    """
+
+    codec: str
+    samples: Samples
+    timestamp: int
+    wall_s: float
+
+
+@dataclass(slots=True)
+class Wire:
+    """The SIP side: packets in both directions of a leg, paced by the clock."""
+
+    leg: WebRtcLeg
+    received: list[Packet] = field(default_factory=list)
+    sent_at_s: dict[int, float] = field(default_factory=dict)
+    codec: str = "PCMU"
+    _queue: list[Samples] = field(default_factory=list)
+    _sequence: int = 0
+
+    def take(self, packet: bytes, _monotonic_s: float) -> None:
+        """Receive one packet; the leg's receiver."""
+        _, marker_type, _, timestamp, _ = HEADER.unpack_from(packet)
+        codec = _CODECS.get(marker_type & 0x7F)
+        if codec is None:
+            return
+        first, last = payload_span(packet)
+        pcm = np.array(g711.decode(codec, packet[first:last]), dtype=np.float64) / 32768
+        self.received.append(Packet(codec, pcm, timestamp, time.time()))
+
+    def say(self, samples: Samples) -> None:
+        """Queue sound of 8 kHz; between sounds there is silence."""
+        whole = np.concatenate([samples, np.zeros(-len(samples) % FRAME)])
+        self._queue.extend(whole.reshape(-1, FRAME))
+
+    async def run(self) -> None:
+        """Send a packet every 20 ms until cancelled."""
+        start, number = time.monotonic(), 0
+        while True:
+            frame = self._queue.pop(0) if self._queue else np.zeros(FRAME)
+            pcm = array("h", np.clip(np.round(frame * 32768), -32768, 32767).astype(np.int16).tolist())
+            header = HEADER.pack(0x80, PAYLOAD_TYPES[self.codec], number & 0xFFFF, number * FRAME, 0x1234)
+            if frame.any():
+                self.sent_at_s[number] = time.time()
+            self.leg.send(header + g711.encode(self.codec, pcm))
+            number += 1
+            await asyncio.sleep(max(0.0, start + number * PTIME_S - time.monotonic()))
+
+    def bursts_sent_s(self, quiet_packets: int = 8) -> list[float]:
+        """Wall-clock instants at which sound began to be sent after silence."""
+        found: list[float] = []
+        last = -1000
+        for number, wall_s in sorted(self.sent_at_s.items()):
+            if number - last > quiet_packets:
+                found.append(wall_s)
+            last = number
+        return found
+
+    def bursts_received_s(self, *, threshold: float = 0.00316, quiet_s: float = 0.1) -> list[float]:
+        """Wall-clock instants at which the packet came that brought the first sound after silence."""
+        found: list[float] = []
+        quiet = quiet_s * RATE_HZ
+        for packet in self.received:
+            for sample in np.abs(packet.samples):
+                if sample > threshold:
+                    if quiet >= quiet_s * RATE_HZ:
+                        found.append(packet.wall_s)
+                    quiet = 0.0
+                else:
+                    quiet += 1
+        return found
+
+    def heard(self, seconds: float) -> Samples:
+        """The last *seconds* of what the page sent, laid out by its timestamps."""
+        packets = self.received[-round(seconds / PTIME_S) :]
+        if not packets:
+            return np.zeros(0)
+        base = packets[0].timestamp
+        sound = np.zeros(packets[-1].timestamp - base + FRAME)
+        for packet in packets:
+            at = packet.timestamp - base
+            sound[at : at + len(packet.samples)] = packet.samples[: len(sound) - at]
+        return sound
+
+
+@dataclass(slots=True)
+class Rig:
+    """Everything around one page.
+
+    Attributes:
+        stand_in: the far end's remote control.
+        page: the page with the bundle.
+        wire: packets of the connected leg.
+        events: what the bundle told, oldest first.
+    """
+
+    stand_in: StandIn
+    page: PageTarget
+    wire: Wire
+    events: list[dict[str, Any]]
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+    async def until(self, seen: Callable[[], object], timeout_s: float = 10) -> None:
+        """Wait until *seen* is true.
+
+        Raises:
+            AssertionError: it was not in time; the message has the events.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not seen():
+            assert time.monotonic() < deadline, f"not within {timeout_s} s; events: {self.events}"
+            await asyncio.sleep(0.02)
+
+    async def until_state(self, state: int, timeout_s: float = 10) -> None:
+        await self.until(lambda: any(event["state"] == state for event in self.of_type("call.state")), timeout_s)
+
+
+@contextlib.asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[str]:
+    """Serve *directory* on a free loopback port; gives the base URL."""
+    config = uvicorn.Config(
+        create_app(directory), host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        async with asyncio.timeout(10):
+            while not server.started:
+                await asyncio.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def rig(stand_in: StandIn, browser: ChromiumProcess) -> AsyncIterator[Rig]:
+    """Open the stand-in with the bundle, wait for READY, and connect a leg to it."""
+    directory = default_directory()
+    await asyncio.to_thread(build, directory)
+    settings = BrowserSettings()
+    events: list[dict[str, Any]] = []
+    async with contextlib.AsyncExitStack() as stack:
+        base_url = await stack.enter_async_context(serving(directory))
+        assets = await fetch_assets(base_url)
+        cdp = await stack.enter_async_context(connect_cdp(parse_browser_url(browser.http_url), settings))
+        page = await open_page(cdp, url=stand_in.url, assets=assets, helper=None)
+        stack.push_async_callback(page.close)
+        page.subscribe(events.append, lambda: None, lambda why: None)
+        leg = WebRtcLeg(addresses=[*local_addresses(), "127.0.0.1"])
+        stack.push_async_callback(leg.close)
+        wire = Wire(leg)
+        leg.set_receiver(wire.take)
+        found = Rig(stand_in, page, wire, events)
+        await found.until(lambda: any(event["state"] == "READY" for event in found.of_type("page.state")), 30)
+        await leg.accept(await page.connect_media(await leg.offer()))
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(wire.run())
+            try:
+                yield found
+            finally:
+                sending.cancel()
+        with contextlib.suppress(Exception):
+            await cdp.send("Target.closeTarget", {"targetId": page.target_id}, timeout_s=5)
+
+
+__all__ = ["FRAME", "RATE_HZ", "Rig", "Wire", "chromium", "rig", "serving"]
