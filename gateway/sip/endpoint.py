@@ -111,6 +111,7 @@ class Endpoint:
                 realm=settings.realm,
                 listen_user=settings.listen_user,
                 listen_secret=settings.listen_secret,
+                algorithms=settings.algorithms,
                 sources=frozenset(target.host for target in self._targets),
                 available=self._available,
                 unavailable_text=self._unavailable_text,

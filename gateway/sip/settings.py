@@ -20,6 +20,8 @@ class EndpointSettings:
         listen_host: address to listen on; ``0.0.0.0`` or ``::`` (IPv6 and IPv4) or one of this machine's.
         listen_user: whom callers must be; empty: only the server's addresses may call.
         listen_secret: its secret.
+        algorithms: digest algorithms offered to callers, ``MD5`` and ``SHA-256``. MD5 alone by default: kamailio 5.6
+            and baresip 1.0 (Debian 12) fail on a challenge that also offers SHA-256 instead of passing over it.
         realm: realm of our challenges.
         public_address: IP address for Via, Contact and SDP; empty: found per peer.
         contact_user: user part of Contact; empty: *user*, else *listen_user*.
@@ -35,6 +37,7 @@ class EndpointSettings:
     listen_host: str = "0.0.0.0"
     listen_user: str = ""
     listen_secret: str = field(default="", repr=False)
+    algorithms: tuple[str, ...] = ("MD5",)
     realm: str = "ponte"
     public_address: str = ""
     contact_user: str = ""

@@ -57,6 +57,7 @@ class CoreEndpoint:
         realm: realm of our challenges.
         listen_user: whom callers must be; empty: only *sources* may call.
         listen_secret: and their secret.
+        algorithms: digest algorithms offered to callers, most preferred first.
         sources: IP addresses of the PBX.
         available: False answers OPTIONS and INVITE with 503.
         retry_after_s: the Retry-After of those.
@@ -70,6 +71,7 @@ class CoreEndpoint:
     realm: str = "ponte"
     listen_user: str = ""
     listen_secret: str = field(default="", repr=False)
+    algorithms: Sequence[str] = ("MD5",)
     sources: frozenset[str] = frozenset()
     available: bool = True
     retry_after_s: int = 10
@@ -83,7 +85,6 @@ class AgentSettings:
     timers: Timers = field(default_factory=Timers)
     limits: CoreLimits = field(default_factory=CoreLimits)
     auth: AuthLimits = field(default_factory=AuthLimits)
-    algorithms: Sequence[str] = ("SHA-256", "MD5")
     user_agent: str = "Ponte"
 
 
@@ -103,7 +104,7 @@ class Agent:
         self, settings: AgentSettings, *, token: Callable[[], str], jitter: Callable[[], float], secret: bytes
     ) -> None:
         self._engine = Engine(settings.timers, settings.limits, token, jitter, settings.user_agent)
-        self._digest = DigestServer(secret, token, settings.auth, settings.algorithms)
+        self._digest = DigestServer(secret, token, settings.auth)
         self._secret = secret
         self._endpoints: dict[int, CoreEndpoint] = {}
         self._registrations: list[Registration] = []
@@ -324,16 +325,23 @@ class Agent:
             self.counts["refused_source"] += 1
             self._reply(request, flow, 403)
             return None
-        realm = protected[0].realm
+        realm, algorithms = protected[0].realm, protected[0].algorithms
         if credentials is None:
-            self._challenge(request, flow, realm, now)
+            self._challenge(request, flow, protected[0], now)
             return None
         name = credentials.get("username", "")
         found = next((one for one in protected if one.listen_user == name), None)
         # a name that we do not know costs the same work as one that we do
         user, secret = (found.listen_user, found.listen_secret) if found else (name, self._secret.hex())
         verdict = self._digest.check(
-            credentials, method=request.method, user=user, password=secret, realm=realm, source=source, now=now
+            credentials,
+            method=request.method,
+            user=user,
+            password=secret,
+            realm=realm,
+            source=source,
+            now=now,
+            algorithms=algorithms,
         )
         if verdict is Verdict.GOOD and found is not None:
             return found
@@ -341,7 +349,7 @@ class Agent:
         if verdict is Verdict.BLOCKED:
             self._reply(request, flow, 403)
         else:
-            self._challenge(request, flow, realm, now, stale=verdict is Verdict.STALE)
+            self._challenge(request, flow, protected[0], now, stale=verdict is Verdict.STALE)
         return None
 
     def _credentials(self, request: IncomingRequest) -> dict[str, str] | None:
@@ -352,9 +360,12 @@ class Agent:
                 continue
         return None
 
-    def _challenge(self, request: IncomingRequest, flow: Flow, realm: str, now: float, *, stale: bool = False) -> None:
+    def _challenge(
+        self, request: IncomingRequest, flow: Flow, endpoint: CoreEndpoint, now: float, *, stale: bool = False
+    ) -> None:
         self.counts["challenges"] += 1
-        self._reply(request, flow, 401, self._digest.challenge(realm, flow.remote[0], now, stale=stale))
+        headers = self._digest.challenge(endpoint.realm, endpoint.algorithms, flow.remote[0], now, stale=stale)
+        self._reply(request, flow, 401, headers)
 
     # answers without state
 

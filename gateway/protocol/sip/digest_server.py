@@ -78,39 +78,42 @@ class DigestServer:
         secret: key of the nonces; random, per process.
         token: gives random text.
         limits: the limits.
-        algorithms: offered, most preferred first.
     """
 
-    def __init__(
-        self,
-        secret: bytes,
-        token: Callable[[], str],
-        limits: AuthLimits,
-        algorithms: Sequence[str] = ("SHA-256", "MD5"),
-    ) -> None:
+    def __init__(self, secret: bytes, token: Callable[[], str], limits: AuthLimits) -> None:
         self._secret = secret
         self._token = token
         self._limits = limits
-        self._algorithms = tuple(algorithms)
         self._used: OrderedDict[str, tuple[int, int]] = (
             OrderedDict()
         )  # nonce → highest count, bitmap of those behind it
         self._forgotten_ms = -1
         self._failures = FailureLimit(limits)
 
-    def challenge(self, realm: str, source: str, now: float, *, stale: bool = False) -> list[tuple[str, str]]:
-        """Return the headers of a 401 for *source* (an IP address)."""
+    def challenge(
+        self, realm: str, algorithms: Sequence[str], source: str, now: float, *, stale: bool = False
+    ) -> list[tuple[str, str]]:
+        """Return the headers of a 401 for *source* (an IP address), one per algorithm."""
         stamp = f"{max(0, int(now * 1000)):x}"
         salt = self._token()
         nonce = f"{stamp}-{salt}-{self._mac(stamp, salt, realm, source)}"
-        return challenge_headers(realm, nonce, self._algorithms, stale=stale)
+        return challenge_headers(realm, nonce, algorithms, stale=stale)
 
     def _mac(self, stamp: str, salt: str, realm: str, source: str) -> str:
         text = "\0".join((stamp, salt, realm, source)).encode("utf-8", "surrogateescape")
         return hmac.new(self._secret, text, hashlib.sha256).hexdigest()[:32]
 
     def check(
-        self, credentials: dict[str, str], *, method: str, user: str, password: str, realm: str, source: str, now: float
+        self,
+        credentials: dict[str, str],
+        *,
+        method: str,
+        user: str,
+        password: str,
+        realm: str,
+        algorithms: Sequence[str],
+        source: str,
+        now: float,
     ) -> Verdict:
         """Check Digest credentials.
 
@@ -120,6 +123,7 @@ class DigestServer:
             user: whom they must be of.
             password: the secret.
             realm: the realm we asked for.
+            algorithms: those that we offered.
             source: IP address that they came from.
             now: monotonic seconds.
         """
@@ -132,7 +136,8 @@ class DigestServer:
         algorithm = credentials.get("algorithm", "MD5").upper()
         qop, nc = credentials.get("qop", "").lower(), credentials.get("nc", "")
         well_formed = (
-            algorithm in self._algorithms
+            algorithm in algorithms
+            and algorithm in HASHES
             and credentials.get("realm") == realm
             and (not qop or (qop == "auth" and _NC.fullmatch(nc) is not None and bool(credentials.get("cnonce"))))
         )

@@ -1,0 +1,123 @@
+"""Our user agent against a real PBX: kamailio with digest, baresip behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.sip import (
+    Answered,
+    Caller,
+    Ended,
+    Endpoint,
+    EndpointSettings,
+    IncomingInvite,
+    RegistrationState,
+    SipCall,
+    SipEvent,
+    SipServer,
+    SipStack,
+    parse_sip_server,
+)
+from tests.support.baresip import Baresip, baresip
+from tests.support.kamailio import Kamailio, Trunk, kamailio
+from tests.support.sip_ua import OFFER, quick_settings
+
+pytestmark = pytest.mark.integration
+
+TRUNK = Trunk("whatsapp_trunk", "incoming_user", "incomingSecret123")
+USERS = {"whatsapp_trunk": "mySecurePassword123", "1000": "phone1000"}
+
+
+@dataclass
+class Site:
+    server: Kamailio
+    stack: SipStack
+    endpoint: Endpoint
+    calls: asyncio.Queue[IncomingInvite]
+    folder: Path
+
+    async def wait(self, state: RegistrationState) -> None:
+        changed = asyncio.Event()
+        self.endpoint.on_status = changed.set
+        async with asyncio.timeout(10):
+            while self.endpoint.registration.state is not state:
+                changed.clear()
+                await changed.wait()
+
+
+def settings(server: Kamailio, transport: str, password: str = USERS["whatsapp_trunk"]) -> EndpointSettings:
+    return EndpointSettings(
+        server=parse_sip_server(f"{server.address};transport={transport}"), user=TRUNK.user, password=password,
+        listen_port=0, listen_host="127.0.0.1", listen_user=TRUNK.answer_user, listen_secret=TRUNK.answer_secret,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["udp", "tcp"])
+async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    async with kamailio(tmp_path / "kamailio", users=USERS, trunk=TRUNK, reception="1000") as server:
+        stack = SipStack(quick_settings())
+        await stack.start()
+        calls: asyncio.Queue[IncomingInvite] = asyncio.Queue()
+        try:
+            endpoint = await stack.add_endpoint(settings(server, request.param), calls.put_nowait)
+            yield Site(server, stack, endpoint, calls, tmp_path)
+        finally:
+            await stack.close()
+
+
+async def event(call: SipCall) -> SipEvent:
+    return await asyncio.wait_for(call.next_event(), 10)
+
+
+async def test_registers_calls_and_is_called(site: Site) -> None:
+    await site.wait(RegistrationState.REGISTERED)
+    assert site.endpoint.registration.expires_s > 0
+    await site.endpoint.probe(3)
+    async with baresip(
+        site.folder / "phone", user="1000", password=USERS["1000"], registrar=site.server.address
+    ) as phone:
+        await called_by_whatsapp(site, phone)
+        await calls_whatsapp(site, phone)
+
+
+async def called_by_whatsapp(site: Site, phone: Baresip) -> None:
+    call = site.endpoint.invite(user="1000", sdp=OFFER, caller=Caller("5511999990000", "Zoë"))
+    while not isinstance(told := await event(call), Answered):
+        pass
+    assert "m=audio" in told.sdp
+    await call.bye()
+    closed = await phone.wait_event("CALL_CLOSED")
+    assert "5511999990000" in str(closed.detail)
+
+
+async def calls_whatsapp(site: Site, phone: Baresip) -> None:
+    mark = phone.mark()
+    await phone.dial("551188887777")
+    incoming = await asyncio.wait_for(site.calls.get(), 10)
+    assert incoming.request_user == "551188887777"
+    assert incoming.caller_user == "1000"
+    incoming.ringing()
+    await phone.wait_event("CALL_RINGING", since=mark)
+    await incoming.answer(OFFER)
+    await phone.wait_event("CALL_ESTABLISHED", since=mark)
+    await phone.hang_up()
+    assert isinstance(await event(incoming), Ended)
+
+
+async def test_refused_then_mended_then_withdrawn(site: Site) -> None:
+    server = site.endpoint.settings.server
+    assert isinstance(server, SipServer)
+    await site.endpoint.update(settings(site.server, str(server.transport), "falsch"))
+    await site.wait(RegistrationState.REFUSED)
+    assert "sipPass" in site.endpoint.registration.detail
+    await site.endpoint.update(settings(site.server, str(server.transport)))
+    await site.wait(RegistrationState.REGISTERED)
+    site.endpoint.set_available(False, "WhatsApp Web is not ready")
+    await site.wait(RegistrationState.DISABLED)
+    site.endpoint.set_available(True)
+    await site.wait(RegistrationState.REGISTERED)
