@@ -229,6 +229,7 @@ async def baresip(
     answer: Literal["auto", "manual"] = "auto",
     codecs: Sequence[str] = ("PCMU", "PCMA"),
     register_timeout_s: float = 10,
+    control_port: int = 0,
 ) -> AsyncIterator[Baresip]:
     """Run a phone and register it, for the length of the block.
 
@@ -240,13 +241,14 @@ async def baresip(
         answer: whether it takes calls by itself.
         codecs: what it offers, in this order.
         register_timeout_s: how long the registration may take.
+        control_port: where it takes commands; 0 takes a free port.
 
     Raises:
         ProcessFailed: it did not start, or could not register.
     """
     # Four in a row: baresip opens SIP over TLS on the port after its SIP port, unasked.
     first = free_ports(4 + _RTP_PORTS)
-    port, control, rtp_first = first, first + 2, first + 4
+    port, control, rtp_first = first, control_port or first + 2, first + 4
     source, recordings = folder / "source.wav", folder / "recordings"
     files = {
         "config": _CONFIG.format(
