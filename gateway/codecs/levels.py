@@ -1,6 +1,6 @@
-"""Levels of 16-bit audio in dBFS.
+"""Levels of 16-bit audio in dBFS as in AES17: a sine of full amplitude has 0 dBFS.
 
-0 dBFS is the RMS of a full-scale square wave (dBov, ITU-T G.100.1), so a full-scale sine has -3.01 dBFS RMS.
+A signal's level is that of the sine with the same power. Peak and RMS of a sine are therefore the same number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 FULL_SCALE: Final = 32768.0
-FLOOR_DBFS: Final = -127.0  # what digital silence is called: the lowest that RFC 6464 can say
+FLOOR_DBFS: Final = -120.0
+"""What digital silence is called."""
 
 
 def to_dbfs(amplitude: float) -> float:
@@ -24,8 +25,11 @@ def from_dbfs(level_dbfs: float) -> float:
 
 
 def rms_dbfs(samples: Sequence[int]) -> float:
-    """Return the RMS level of *samples*; the floor where there are none."""
-    return to_dbfs(math.sqrt(sum(s * s for s in samples) / len(samples))) if len(samples) else FLOOR_DBFS
+    """Return the level of *samples*; the floor where there are none."""
+    if not len(samples):
+        return FLOOR_DBFS
+    power = sum(sample * sample for sample in samples) / len(samples)
+    return to_dbfs(math.sqrt(2 * power))
 
 
 def peak_dbfs(samples: Sequence[int]) -> float:

@@ -21,12 +21,12 @@ def tone(
 
     Args:
         frequencies_hz: of each sine.
-        level_dbfs: RMS of each sine, as `levels.rms_dbfs` measures it: at most -3.01 for one.
+        level_dbfs: of each sine; 0 is full amplitude (`gateway.codecs.levels`).
         samples: how many.
         sample_rate_hz: samples per second.
         start: index of the first sample, so that a tone goes on without a click in the next call.
     """
-    peak = from_dbfs(level_dbfs) * math.sqrt(2)
+    peak = from_dbfs(level_dbfs)
     steps = [2 * math.pi * frequency / sample_rate_hz for frequency in frequencies_hz]
     return array(
         "h",

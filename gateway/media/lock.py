@@ -61,15 +61,21 @@ class SourceLock:
 
     Args:
         is_wanted: whether a packet is RTP of a negotiated payload type.
+        stream: gives the SSRC that the locked source sends with.
         rules: when another source is believed.
     """
 
     __slots__ = (
-        "_banned", "_banned_until_s", "_candidates", "_is_wanted", "_locked_at_s", "_rules", "_ssrc", "changes",
+        "_banned", "_banned_until_s", "_candidates", "_is_wanted", "_locked_at_s", "_rules", "_stream", "changes",
         "frozen", "locked", "signalled",
     )  # fmt: skip
 
-    def __init__(self, is_wanted: Callable[[bytes], bool], rules: LockRules | None = None) -> None:
+    def __init__(
+        self,
+        is_wanted: Callable[[bytes], bool],
+        stream: Callable[[], int | None],
+        rules: LockRules | None = None,
+    ) -> None:
         self.signalled: Address | None = None  # of the SDP
         self.locked: Address | None = None  # packets come from here
         self.frozen = False  # on hold: nobody new
@@ -78,7 +84,7 @@ class SourceLock:
         self._rules = rules or LockRules()
         self._candidates: dict[Address, _Candidate] = {}
         self._locked_at_s = 0.0  # when the last packet of the locked source came
-        self._ssrc: int | None = None
+        self._stream = stream
         self._banned: Address | None = None
         self._banned_until_s = 0.0
 
@@ -94,7 +100,6 @@ class SourceLock:
         self._banned, self._banned_until_s = self.target, now_s + self._rules.moved_ban_s
         self.signalled = address
         self.locked = None
-        self._ssrc = None
         self._candidates.clear()
 
     def heard(self, now_s: float) -> None:
@@ -109,7 +114,7 @@ class SourceLock:
         if address == self.signalled:
             if not self._is_wanted(packet):
                 return False
-            self._lock(address, packet, now_s)
+            self._lock(address, now_s)
             return True
         if self.frozen or (address == self._banned and now_s < self._banned_until_s) or not self._is_wanted(packet):
             return False
@@ -119,14 +124,14 @@ class SourceLock:
         rules = self._rules
         if self.locked is None:
             needed, silence_s = rules.needed, 0.0
-        elif candidate.ssrc == self._ssrc:
+        elif candidate.ssrc == self._stream():
             needed, silence_s = rules.needed, rules.same_ssrc_silence_s
         else:
             needed, silence_s = rules.other_needed, rules.other_silence_s
         if candidate.count < needed or now_s - self._locked_at_s < silence_s:
             return False
         self.changes += 1
-        self._lock(address, packet, now_s)
+        self._lock(address, now_s)
         return True
 
     def _count(self, address: Address, packet: bytes, now_s: float) -> _Candidate | None:
@@ -146,8 +151,7 @@ class SourceLock:
         candidate.ssrc, candidate.sequence, candidate.at_s = ssrc, sequence, now_s
         return candidate
 
-    def _lock(self, address: Address, packet: bytes, now_s: float) -> None:
+    def _lock(self, address: Address, now_s: float) -> None:
         self.locked = address
         self._locked_at_s = now_s
-        self._ssrc = HEADER.unpack_from(packet)[4]
         self._candidates.clear()

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.codecs.g711 import translation
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.rtp import HEADER, HEADER_BYTES, PLAIN, OutgoingStream, Reception, payload_of
+from gateway.protocol.rtp import HEADER, HEADER_BYTES, MAX_MISORDER, PLAIN, OutgoingStream, Reception, payload_of
 
 COMFORT_NOISE: Final = 13  # RFC 3551: static, may be sent where it was not negotiated
 STALE_SOURCE_S: Final = 0.1  # 5 packets of 20 ms: a source that was replaced is ignored while the new one is heard
@@ -72,7 +72,7 @@ class PacketPath:
     """
 
     __slots__ = (
-        "_clock_rate_hz", "_last_source", "_old_shift", "_rebase", "_routes", "_shift", "_shifted_at",
+        "_clock_rate_hz", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift", "_shifted_at",
         "_timestamp_shift", "closed", "dropped", "dropped_types", "outgoing", "passed", "passed_octets", "reception",
         "transcoded",
     )  # fmt: skip
@@ -92,6 +92,7 @@ class PacketPath:
         self._shift = 0  # outgoing sequence number minus incoming
         self._old_shift = 0  # the one of packets before _shifted_at
         self._shifted_at = 0
+        self._first = 0  # number of the packet that the offsets were chosen by
         self._timestamp_shift = 0
         self._last_source: int | None = None  # SSRC before the present one
 
@@ -163,15 +164,17 @@ class PacketPath:
         elif sequence == highest:
             self.drop("duplicate")
             return None
-        shift = self._shift
-        if shift != self._old_shift and ((sequence - self._shifted_at) & 0xFFFF) >= 0x8000:
-            shift = self._old_shift
-        out_sequence = (sequence + shift) & 0xFFFF
         out_timestamp = (timestamp + self._timestamp_shift) & 0xFFFFFFFF
-        if sequence == reception.sequence:  # a late packet does not move the stream back
-            outgoing.sequence = out_sequence
+        if sequence == reception.sequence:
+            outgoing.sequence = out_sequence = (sequence + self._shift) & 0xFFFF
             outgoing.timestamp = out_timestamp
             outgoing.sent_at_s = now_s
+        elif 0 < ((self._first - sequence) & 0xFFFF) < MAX_MISORDER:
+            self.drop("late")  # from before the offsets were chosen: its number is taken
+            return None
+        else:  # a late packet does not move the stream back
+            before = ((self._shifted_at - sequence) & 0xFFFF) < MAX_MISORDER
+            out_sequence = (sequence + (self._old_shift if before else self._shift)) & 0xFFFF
         if route.table is not None:
             payload = payload.translate(route.table)
             self.transcoded += 1
@@ -204,6 +207,7 @@ class PacketPath:
             elapsed = round((now_s - outgoing.sent_at_s) * self._clock_rate_hz)
             next_sequence = outgoing.sequence + 1
             next_timestamp = outgoing.timestamp + max(FRAME, elapsed)
+        self._first = self._shifted_at = sequence
         self._shift = self._old_shift = (next_sequence - sequence) & 0xFFFF
         self._timestamp_shift = (next_timestamp - timestamp) & 0xFFFFFFFF
         self._rebase = False

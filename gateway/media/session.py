@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.lock import Address, LockRules, SourceLock
 from gateway.media.path import PacketPath, routes
@@ -60,12 +58,11 @@ class RtpSession:
         self._random_bits = random_bits
         self._rtcp_interval_s = rtcp_interval_s
         self._jitter = jitter
-        self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
         self._port: RtpPort | None = None
         self._to_sip = PacketPath(OutgoingStream(random_bits))
         self._to_wa = PacketPath(OutgoingStream(random_bits))
-        self._lock = SourceLock(self._to_wa.accepts, rules)
+        self._lock = SourceLock(self._to_wa.accepts, lambda: self._to_wa.reception.ssrc, rules)
         self._target: Address | None = None  # where RTP goes, None: nowhere
         self._rtcp_target: Address | None = None
         self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, f"{random_bits(96):024x}")

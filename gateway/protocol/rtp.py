@@ -137,7 +137,7 @@ class Reception:
 
     __slots__ = (
         "_base", "_before", "_clock_rate_hz", "_cycles", "_expected_prior", "_jitter", "_jump", "_received_prior",
-        "_timestamp", "_transit", "changes", "last_at_s", "octets", "packets", "sequence", "ssrc",
+        "_timed_at_s", "_timestamp", "_transit", "changes", "last_at_s", "octets", "packets", "sequence", "ssrc",
     )  # fmt: skip
 
     def __init__(self, clock_rate_hz: int = 8000) -> None:
@@ -153,6 +153,7 @@ class Reception:
         self._base = 0
         self._cycles = 0
         self._timestamp = 0
+        self._timed_at_s = 0.0
         self._transit: float | None = None
         self._jitter = 0.0
         self._expected_prior = 0
@@ -182,7 +183,7 @@ class Reception:
             if ahead < MAX_DROPOUT:
                 if timed and ahead and self._transit is not None:
                     step = ((timestamp - self._timestamp + 0x80000000) & _MASK32) - 0x80000000
-                    if step < 0 or step > (now_s - (self.last_at_s or now_s)) * self._clock_rate_hz + self._jump:
+                    if step < 0 or step > (now_s - self._timed_at_s) * self._clock_rate_hz + self._jump:
                         self._restart(sequence, ssrc)
                         fresh = True
                 if sequence < self.sequence:
@@ -202,6 +203,7 @@ class Reception:
                     self._jitter += (change - self._jitter) / 16
             self._transit = transit
             self._timestamp = timestamp
+            self._timed_at_s = now_s
         return fresh
 
     def _restart(self, sequence: int, ssrc: int) -> None:

@@ -82,6 +82,7 @@ class WebRtcLeg:
 
     Raises:
         SeamBroken: this version of aiortc does not fit.
+        ConfigError: *stun_url* is malformed.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class WebRtcLeg:
         self._reception = Reception()
         self._reporter = Reporter(self.outgoing, self._reception, self._cname)
         self._timer: asyncio.TimerHandle | None = None
+        self._ssrc = self.outgoing.ssrc.to_bytes(4, "big")
         self._sent = 0
         self._unsent = 0
         self._offered = False
@@ -183,10 +185,21 @@ class WebRtcLeg:
 
     def send(self, packet: bytes) -> None:
         """Send *packet*, with one of our payload types. Never blocks; what cannot be sent is dropped and counted."""
+        if packet[8:12] != self._ssrc:
+            packet = self._adopt(packet)
         if self._send_rtp(packet):
             self._sent += 1
         else:
             self._unsent += 1
+
+    def _adopt(self, packet: bytes) -> bytes:
+        """Give *packet* of a sender that does not go on from `outgoing` the SSRC that the page knows."""
+        outgoing = self.outgoing
+        _, _, outgoing.sequence, outgoing.timestamp, _ = HEADER.unpack_from(packet)
+        outgoing.sent_at_s = time.monotonic()
+        outgoing.packets += 1
+        outgoing.octets += len(packet) - HEADER_BYTES
+        return packet[:8] + self._ssrc + packet[12:]
 
     def set_receiver(self, on_rtp: Receiver | None) -> None:
         """Give each RTP packet of the page to *on_rtp* with the monotonic instant at which it came; None: to nobody."""

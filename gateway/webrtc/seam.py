@@ -17,7 +17,7 @@ import pylibsrtp
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceServer, RTCIceTransport
 from aiortc.rtcdtlstransport import RTCDtlsParameters
 
-from gateway.domain.errors import PonteError
+from gateway.domain.errors import ConfigError, PonteError
 
 _PACKET_BYTES: Final = 2048  # over an Ethernet MTU; asyncio's default makes a 256 KiB object per packet
 _BACKLOG_BYTES: Final = 16_000  # half a second of packets that the kernel does not take: the rest is dropped
@@ -58,6 +58,7 @@ class Transports:
 
     Raises:
         SeamBroken: a private name is gone.
+        ConfigError: *stun_url* is no such URL.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Transports:
         on_rtp: Callable[[bytes], None],
         on_rtcp: Callable[[bytes], None],
     ) -> None:
-        servers = [RTCIceServer(stun_url)] if stun_url else []
-        self._gatherer = RTCIceGatherer(iceServers=servers)
+        try:
+            self._gatherer = RTCIceGatherer(iceServers=[RTCIceServer(stun_url)] if stun_url else [])
+        except ValueError:
+            raise ConfigError("The STUN server must be written as stun:host:port", "stun_url") from None
         self._connection = _need(self._gatherer, "_connection")
         self._connection.ice_controlling = True  # RFC 8445 section 6.1.1: the offerer
         self.ice = RTCIceTransport(self._gatherer)

@@ -1,0 +1,229 @@
+"""One direction of the packet path: mapping, rebasing, what is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.codecs.g711 import ULAW_TO_ALAW
+from gateway.media.path import PacketPath, routes
+from gateway.protocol.rtp import OutgoingStream, RtpHeader, build_packet, parse_header, payload_of
+
+pytestmark = pytest.mark.unit
+
+SSRC = 0xCAFE
+OUT_SSRC = 0x0000BEEF
+SOUND = bytes(range(160))
+START_S = 100.0
+
+
+def make_path(first_sequence: int = 1000, first_timestamp: int = 5000) -> PacketPath:
+    bits = iter([OUT_SSRC, first_sequence, first_timestamp])
+    path = PacketPath(OutgoingStream(lambda width: next(bits)))
+    path.set_routes(routes({0: "PCMU", 8: "PCMA", 101: "telephone-event"}, {"PCMU": 0, "PCMA": 8}))
+    return path
+
+
+def rtp(n: int, *, ssrc: int = SSRC, payload_type: int = 0, payload: bytes = SOUND, marker: bool = False) -> bytes:
+    return build_packet(RtpHeader(payload_type, n & 0xFFFF, n * 160 & 0xFFFFFFFF, ssrc, marker), payload)
+
+
+def at(n: int) -> float:
+    return START_S + n * 0.02
+
+
+def run(path: PacketPath, numbers: list[int], ssrc: int = SSRC) -> list[RtpHeader | None]:
+    passed = [path.forward(rtp(n, ssrc=ssrc), at(n)) for n in numbers]
+    return [None if packet is None else parse_header(packet) for packet in passed]
+
+
+def sequences(headers: list[RtpHeader | None]) -> list[int | None]:
+    return [None if header is None else header.sequence for header in headers]
+
+
+def test_numbers_are_mapped_by_an_offset_so_that_loss_and_order_stay() -> None:
+    path = make_path()
+    got = run(path, [7, 8, 10, 9, 13])
+    assert sequences(got) == [1000, 1001, 1003, 1002, 1006]
+    assert [header and header.timestamp for header in got] == [5000, 5160, 5480, 5320, 5960]
+    assert {header.ssrc for header in got if header} == {OUT_SSRC}
+    assert [header and header.marker for header in got] == [True, False, False, False, False]
+    assert (path.reception.lost, path.passed, path.passed_octets) == (2, 5, 800)
+    assert (path.outgoing.sequence, path.outgoing.timestamp) == (1006, 5960)
+
+
+def test_numbers_wrap_on_both_sides() -> None:
+    path = make_path(first_sequence=65534, first_timestamp=0xFFFFFFFF - 159)
+    got = run(path, [65533, 65534, 65535, 65536, 65537])
+    assert sequences(got) == [65534, 65535, 0, 1, 2]
+    assert [header and header.timestamp for header in got] == [0xFFFFFF60, 0, 160, 320, 480]
+
+
+def test_the_payload_and_the_marker_pass_untouched() -> None:
+    path = make_path()
+    path.forward(rtp(1), at(1))
+    packet = path.forward(rtp(2, marker=True, payload_type=8), at(2))
+    assert packet is not None
+    assert payload_of(packet) == SOUND
+    assert parse_header(packet).marker
+    assert parse_header(packet).payload_type == 8
+
+
+def test_another_law_is_converted_and_numbers_are_translated() -> None:
+    path = make_path()
+    path.set_routes(routes({96: "PCMU"}, {"PCMA": 97}))
+    packet = path.forward(rtp(1, payload_type=96), at(1))
+    assert packet is not None
+    assert parse_header(packet).payload_type == 97
+    assert payload_of(packet) == SOUND.translate(ULAW_TO_ALAW)
+    assert path.transcoded == 1
+
+
+def test_the_preferred_codec_is_what_the_other_law_becomes() -> None:
+    table = routes({0: "PCMU", 8: "PCMA"}, {"PCMA": 8}, "PCMA")
+    assert (table[0].payload_type, table[8].payload_type, table[8].table) == (8, 8, None)
+    assert routes({0: "PCMU"}, {})[0].cause == "unknown_payload_type"
+
+
+def test_csrcs_and_extensions_are_taken_off() -> None:
+    path = make_path()
+    packet = bytes.fromhex("91 00 0001 00000002 0000cafe 00000009 bede0000") + SOUND
+    passed = path.forward(packet, at(1))
+    assert passed is not None
+    assert passed[0] == 0x80
+    assert payload_of(passed) == SOUND
+
+
+@pytest.mark.parametrize("packet", [b"", b"\x80" * 11, bytes.fromhex("40 00 0001 00000002 0000cafe")])
+def test_what_is_no_rtp_is_dropped(packet: bytes) -> None:
+    path = make_path()
+    assert path.forward(packet, at(1)) is None
+    assert path.dropped == {"malformed": 1}
+    assert path.reception.packets == 0
+
+
+def test_key_presses_and_comfort_noise_leave_no_gap() -> None:
+    path = make_path()
+    run(path, [1, 2])
+    for n in (3, 4):
+        assert path.forward(rtp(n, payload_type=101, payload=b"\x05\x0a\0\xa0"), at(n)) is None
+    assert path.forward(rtp(5, payload_type=13, payload=b"\x40"), at(5)) is None
+    assert sequences(run(path, [6, 7])) == [1002, 1003]
+    assert path.outgoing.timestamp == 5000 + 6 * 160  # the pause stays
+    assert path.dropped == {"telephone_event": 2, "comfort_noise": 1}
+    assert path.dropped_types == {101: 2, 13: 1}
+    assert path.reception.lost == 0
+
+
+def test_a_packet_late_by_a_key_press_keeps_its_place() -> None:
+    path = make_path()
+    run(path, [1])
+    path.forward(rtp(3, payload_type=101), at(3))
+    assert sequences(run(path, [4, 2, 5])) == [1002, 1001, 1003]
+
+
+def test_a_late_key_press_is_only_counted() -> None:
+    path = make_path()
+    run(path, [1, 3])
+    path.forward(rtp(2, payload_type=101), at(3))
+    assert sequences(run(path, [4])) == [1003]
+
+
+def test_a_key_press_before_any_audio_changes_nothing() -> None:
+    path = make_path()
+    path.forward(rtp(1, payload_type=101), at(1))
+    assert sequences(run(path, [2, 3])) == [1000, 1001]
+
+
+def test_offsets_hold_long_after_a_key_press() -> None:
+    path = make_path()
+    run(path, [1])
+    path.forward(rtp(2, payload_type=101), at(2))
+    last = 0
+    for n in range(3, 70_000):
+        packet = path.forward(rtp(n), at(n))
+        assert packet is not None
+        last = parse_header(packet).sequence
+    assert last == (1000 + 69_999 - 2) & 0xFFFF
+
+
+def test_a_duplicate_is_dropped() -> None:
+    path = make_path()
+    assert sequences(run(path, [1, 2, 2, 3])) == [1000, 1001, None, 1002]
+    assert path.dropped == {"duplicate": 1}
+
+
+def test_a_new_source_goes_on_without_a_gap() -> None:
+    path = make_path()
+    run(path, [1, 2])
+    packet = path.forward(rtp(40_000, ssrc=SSRC + 1), at(12))  # 200 ms after the last one
+    assert packet is not None
+    header = parse_header(packet)
+    assert (header.sequence, header.timestamp, header.marker, header.ssrc) == (1002, 5160 + 1600, True, OUT_SSRC)
+
+
+def test_two_sources_at_once_do_not_take_turns() -> None:
+    path = make_path()
+    run(path, [1])
+    run(path, [2], ssrc=SSRC + 1)
+    assert run(path, [2, 3]) == [None, None]
+    assert path.dropped == {"stale_source": 2}
+    assert path.forward(rtp(50), at(50)) is not None  # the new one fell silent
+
+
+@pytest.mark.parametrize("jump", [20_000, 30_000, 65_000])
+def test_a_jump_goes_on_without_a_gap(jump: int) -> None:
+    path = make_path()
+    run(path, [1, 2])
+    passed = [path.forward(rtp(jump + n), at(3 + n)) for n in range(3)]
+    assert [parse_header(packet).sequence for packet in passed if packet] == [1002, 1003, 1004]
+    assert path.reception.changes == 1
+
+
+def test_a_source_that_follows_at_once_does_not_overlap_the_last_frame() -> None:
+    path = make_path()
+    run(path, [1])
+    packet = path.forward(rtp(9, ssrc=SSRC + 1), at(1) + 0.001)
+    assert packet is not None
+    assert parse_header(packet).timestamp == 5160
+
+
+def test_a_hold_passes_nothing_and_resumes_without_a_gap() -> None:
+    path = make_path()
+    run(path, [1, 2])
+    path.closed = "hold"
+    assert run(path, [3, 4, 5]) == [None] * 3
+    path.closed = None
+    got = run(path, [6, 5, 7])
+    assert sequences(got) == [1002, None, 1003]
+    assert got[0] is not None
+    assert got[0].timestamp == 5000 + 5 * 160
+    assert path.dropped == {"hold": 3, "late": 1}
+
+
+def test_a_strange_payload_type_of_a_strange_source_is_no_new_source() -> None:
+    path = make_path()
+    run(path, [1])
+    assert path.forward(rtp(5, ssrc=9, payload_type=96), at(2)) is None
+    assert sequences(run(path, [2])) == [1001]
+    assert path.dropped_types == {96: 1}
+
+
+def test_another_outgoing_stream_is_gone_on_from() -> None:
+    path = make_path()
+    run(path, [1])
+    other = OutgoingStream(lambda bits: 77)
+    other.sent_at_s = at(1)
+    path.redirect(other)
+    (header,) = run(path, [2])
+    assert header is not None
+    assert (header.ssrc, header.sequence, header.timestamp) == (77, 78, 77 + 160)
+
+
+def test_only_agreed_payload_types_are_accepted() -> None:
+    path = make_path()
+    assert path.accepts(rtp(1))
+    assert path.accepts(rtp(1, payload_type=101))
+    assert path.accepts(rtp(1, payload_type=13))
+    assert not path.accepts(rtp(1, payload_type=96))
+    assert not path.accepts(b"\x80\x00")
+    assert not path.accepts(b"\x00" + rtp(1)[1:])
