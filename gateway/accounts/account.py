@@ -75,7 +75,7 @@ class Account:
         self._call_task: asyncio.Task[None] | None = None
         self._draining = False
         self._group: asyncio.TaskGroup | None = None
-        self._log = structlog.get_logger("ponte.account").bind(account=account_id)
+        self._log = structlog.get_logger("ponte.account")
 
     @property
     def endpoint(self) -> Endpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,13 @@ from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId
 
 _NEVER_CONFIGURED = PartStatus("disabled", "the bridge was never configured")
+
+
+def _context(account: AccountId) -> contextvars.Context:
+    """A context in which every log line names the account."""
+    context = contextvars.Context()
+    context.run(structlog.contextvars.bind_contextvars, account_id=account)
+    return context
 
 
 class AccountRegistry:
@@ -69,7 +77,8 @@ class AccountRegistry:
             known = self._accounts.get(account)
             if known is None:
                 known = await self._start(account)
-        await known.apply(config)
+        # In a context of its own: what the parts log for months must not carry the id of this request.
+        await self._group.create_task(known.apply(config), context=_context(account))
 
     def status(self, account: AccountId) -> BridgeStatus:
         """Return the state of the account's parts and calls."""
@@ -85,7 +94,7 @@ class AccountRegistry:
     async def _start(self, account_id: AccountId) -> Account:
         account = Account(account_id, self._context)
         started = asyncio.Event()
-        self._tasks[account_id] = self._group.create_task(self._run(account, started))
+        self._tasks[account_id] = self._group.create_task(self._run(account, started), context=_context(account_id))
         await started.wait()
         self._accounts[account_id] = account
         return account

@@ -191,7 +191,6 @@ class Call:
         answered, ended = self.times.answered, self.times.ended
         self._log.info(
             "call_ended",
-            account=self.account_id,
             result=termination.result.value,
             reason=termination.reason,
             sip_status=termination.sip_status,

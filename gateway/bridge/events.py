@@ -44,10 +44,16 @@ class LegEvents:
 @asynccontextmanager
 async def leg_events() -> AsyncIterator[LegEvents]:
     """Give a `LegEvents` whose tasks end with the block."""
+    failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         events = LegEvents(group)
         try:
             yield events
+        except Exception as error:
+            # Raised again outside the group, which would wrap it: a call's error says by itself how the call ends.
+            failure = error
         finally:
             for pump in events.pumps:
                 pump.cancel()
+    if failure is not None:
+        raise failure
