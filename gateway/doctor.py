@@ -31,7 +31,7 @@ from gateway.store.store import Store
 _EARLIEST_S = 1_767_225_600  # 2026-01-01: this version is younger, so a clock before it is wrong
 _CLOCK_TOLERANCE_S = 5.0  # far above a slow network, far below what certificates and nonces forgive
 _CHECK_TIMEOUT_S = 20.0
-_OPTIONS_TIMEOUT_S = 8.0  # several retransmissions by UDP (RFC 3261 timer E), well within the check's own limit
+_OPTIONS_TIMEOUT_S = 4.0  # three retransmissions by UDP (RFC 3261 timer E)
 
 Work = Callable[[], Awaitable[str]]
 
