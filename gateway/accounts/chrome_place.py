@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from gateway.browser import BrowserEndpoint, HelperClient, HelperError, HttpEndpoint, parse_browser_url, parse_http_url
 from gateway.browser.endpoint import join_host_port
-from gateway.browser.local_helper import LocalHelper
 
 if TYPE_CHECKING:
     from gateway.accounts.page_link import PageLinkConfig, PageLinkSettings
@@ -73,6 +72,8 @@ async def _helper_endpoint(
         return parse_http_url(url).with_default_token(settings.helper_token)
     if config.chrome_url:
         return None
+    from gateway.browser.local_helper import LocalHelper  # late: few accounts need it
+
     local = await stack.enter_async_context(LocalHelper())
     return local.endpoint
 
