@@ -22,5 +22,6 @@ export default tseslint.config(
       ],
     },
   },
+  { files: ['test/**/*.ts'], rules: { '@typescript-eslint/no-extraneous-class': 'off' } },
   { files: ['**/*.mjs'], ...tseslint.configs.disableTypeChecked },
 );

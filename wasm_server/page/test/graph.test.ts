@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { playbackOf } from '../src/engine/speaker.ts';
+import { AudioGraph } from '../src/hooks/audio-graph.ts';
+import { installAudioSource } from '../src/hooks/audio-source.ts';
+import type { HandedTrack } from '../src/hooks/tracks.ts';
+import { MediaElements } from '../src/hooks/media-elements.ts';
+import { browser, quiet } from './dom.ts';
+
+function installed() {
+  const window = browser();
+  const cuts: unknown[] = [];
+  const graph = new AudioGraph((cut) => cuts.push(cut));
+  const native = graph.install(window, quiet);
+  const context = new window.AudioContext();
+  const worklet = (name: string) => new window.AudioWorkletNode(context, name);
+  const node = () => new window.AudioNode(context);
+  const found = () => graph.sources().map((source) => `${source.processor}${source.destination ? '' : ' (stream)'}`);
+  return { window, graph, native, context, worklet, node, found, cuts };
+}
+
+describe('the audio graph', () => {
+  it('finds a worklet that nothing feeds and that reaches the destination', () => {
+    const { context, worklet, node, found } = installed();
+    const player = worklet('player');
+    assert.deepEqual(found(), []);
+    const volume = node();
+    player.connect(volume);
+    assert.deepEqual(found(), []);
+    volume.connect(context.destination);
+    assert.deepEqual(found(), ['player']);
+  });
+
+  it('finds none that is fed, and none of another kind', () => {
+    const { context, worklet, node, found } = installed();
+    const effect = worklet('effect');
+    effect.connect(context.destination);
+    const tone = node();
+    tone.connect(effect);
+    tone.connect(context.destination);
+    assert.deepEqual(found(), []);
+    tone.disconnect(effect);
+    assert.deepEqual(found(), ['effect']);
+  });
+
+  it('finds what leaves through a stream, and says so', () => {
+    const { window, context, worklet, found } = installed();
+    worklet('playback').connect(new window.MediaStreamAudioDestinationNode(context));
+    assert.deepEqual(found(), ['playback (stream)']);
+  });
+
+  it('follows every form of disconnect', () => {
+    const { context, worklet, found, cuts } = installed();
+    const player = worklet('player');
+    for (const cut of [[], [0], [context.destination]]) {
+      player.connect(context.destination);
+      assert.deepEqual(found(), ['player']);
+      player.disconnect(...(cut as [unknown]));
+      assert.deepEqual(found(), []);
+    }
+    assert.deepEqual(cuts, [null, player, null, player, null, null]);
+  });
+
+  it('believes a disconnect only when the browser did it', () => {
+    const { context, worklet, node, found } = installed();
+    const player = worklet('player');
+    player.connect(context.destination);
+    assert.throws(() => {
+      player.disconnect(node());
+    });
+    assert.deepEqual(found(), ['player']);
+  });
+
+  it('takes no notice of parameters, closed contexts and our own connections', () => {
+    const { window, context, worklet, node, found, native } = installed();
+    const player = worklet('player');
+    player.connect(new window.AudioParam());
+    assert.deepEqual(found(), []);
+    player.connect(context.destination);
+    native.connect(node() as never, player as never);
+    assert.deepEqual(found(), ['player']);
+    context.state = 'closed';
+    assert.deepEqual(found(), []);
+  });
+
+  it('survives a cycle', () => {
+    const { worklet, node, found } = installed();
+    const [player, first, second] = [worklet('player'), node(), node()];
+    player.connect(first);
+    first.connect(second);
+    second.connect(first);
+    assert.deepEqual(found(), []);
+  });
+});
+
+describe('which worklets are the call', () => {
+  const source = (processor: string, destination = true) => ({ processor, destination });
+  it('prefers the ones named for playback, through whichever way out', () => {
+    const named = source('voip-shared-buffer-playback-processor', false);
+    assert.deepEqual(playbackOf([source('effects'), named]), [named]);
+  });
+  it('takes the others only at the destination', () => {
+    const other = source('player');
+    assert.deepEqual(playbackOf([source('analyser', false), other]), [other]);
+  });
+});
+
+describe('the microphone as a source node', () => {
+  function hooked(make: (context: BaseAudioContext) => AudioNode | null) {
+    const window = browser();
+    const ours = new window.MediaStream([new window.MediaStreamTrack()]);
+    const handed = {} as HandedTrack;
+    installAudioSource(
+      window,
+      (stream) => (stream === (ours as unknown as MediaStream) ? handed : undefined),
+      make,
+      quiet,
+    );
+    return { window, ours, context: new window.AudioContext() };
+  }
+
+  it('is a node of ours that passes for a source node, both ways of making it', () => {
+    const { window, ours, context } = hooked((at) => new window.AudioNode(at as never) as never);
+    const made = context.createMediaStreamSource(ours);
+    const constructed = new window.MediaStreamAudioSourceNode(context, { mediaStream: ours });
+    for (const node of [made, constructed]) {
+      assert.ok(node instanceof window.MediaStreamAudioSourceNode);
+      assert.equal(node.mediaStream, ours);
+      assert.equal(node.context, context);
+    }
+  });
+
+  it('is left to the browser for other streams, and when we cannot or fail', () => {
+    let answer: () => AudioNode | null = () => null;
+    const { window, ours, context } = hooked(() => answer());
+    const other = new window.MediaStream([]);
+    for (answer of [
+      () => null,
+      () => {
+        throw new Error('our fault');
+      },
+    ]) {
+      for (const stream of [ours, other]) {
+        assert.equal(context.createMediaStreamSource(stream).mediaStream, stream);
+        assert.equal(new window.MediaStreamAudioSourceNode(context, { mediaStream: stream }).mediaStream, stream);
+      }
+    }
+  });
+});
+
+describe('looping sounds', () => {
+  it('are paused when they began since the ring and still loop', async () => {
+    const window = browser();
+    let now = 0;
+    const elements = new MediaElements(window, () => now);
+    elements.install(quiet);
+    const make = async (at: number, loop: boolean) => {
+      now = at;
+      const element = new window.HTMLMediaElement();
+      element.loop = loop;
+      await element.play();
+      return element;
+    };
+    const before = await make(10, true);
+    const ring = await make(20, true);
+    const beep = await make(25, false);
+    const own = await make(30, true);
+    elements.exempt(own as never);
+    assert.equal(elements.stopLoops(20), 1);
+    assert.deepEqual([before, ring, beep, own].map((element) => element.paused), [false, true, false, false]);
+    assert.equal(elements.stopLoops(20), 0);
+  });
+});

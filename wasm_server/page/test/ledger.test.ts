@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { endReasonOf } from '../src/whatsapp/ending.ts';
+import { CallLedger, type CallSnapshot, type LedgerEvent } from '../src/whatsapp/ledger.ts';
+import { CallState } from '../src/whatsapp/states.ts';
+
+const incoming = (state: number | null, more: Partial<CallSnapshot> = {}): CallSnapshot => ({
+  id: 'A',
+  state,
+  outgoing: false,
+  peer: '4915112345678@c.us',
+  video: false,
+  group: false,
+  endReason: null,
+  ...more,
+});
+
+const outgoing = (state: number | null, more: Partial<CallSnapshot> = {}): CallSnapshot =>
+  incoming(state, { outgoing: true, ...more });
+
+function told(events: readonly LedgerEvent[]): string[] {
+  return events.map((event) => {
+    const elsewhere = event.kind === 'gone' && event.elsewhere ? ' elsewhere' : '';
+    return `${event.kind} ${event.call.id}${event.kind === 'state' ? ` ${event.state}` : ''}${elsewhere}`;
+  });
+}
+
+/** Feed a call's states one by one; null in place of a list stands for "WhatsApp has no call". */
+function story(...looks: (CallSnapshot | null)[]): string[] {
+  const ledger = new CallLedger();
+  return looks.flatMap((look) => told(ledger.observe(look === null ? [] : [look])));
+}
+
+describe('the ledger of calls', () => {
+  it('announces an incoming call once, and each state and the end once', () => {
+    const ringing = incoming(CallState.ReceivedCall);
+    const active = incoming(CallState.CallActive);
+    assert.deepEqual(story(ringing, ringing, active, active, null, null), [
+      'incoming A',
+      'state A 3',
+      'state A 6',
+      'gone A',
+    ]);
+  });
+
+  it('waits for a state that comes late, whichever way it is late', () => {
+    for (const late of [null, CallState.None]) {
+      assert.deepEqual(story(incoming(late), incoming(late), incoming(CallState.ReceivedCall)), [
+        'incoming A',
+        'state A 3',
+      ]);
+    }
+  });
+
+  it('says nothing of a call that left before it had a state', () => {
+    assert.deepEqual(story(incoming(null), null), []);
+    assert.deepEqual(story(incoming(CallState.None), null), []);
+  });
+
+  it('does not announce a call that this side placed', () => {
+    assert.deepEqual(
+      story(outgoing(CallState.Calling), outgoing(CallState.PreacceptReceived), outgoing(CallState.CallActive), null),
+      ['state A 1', 'state A 2', 'state A 6', 'gone A'],
+    );
+  });
+
+  it('takes a call answered on another device for gone at once, and only once', () => {
+    const elsewhere = incoming(CallState.CallActiveElsewhere);
+    assert.deepEqual(story(incoming(CallState.ReceivedCall), elsewhere, elsewhere, null), [
+      'incoming A',
+      'state A 3',
+      'state A 7',
+      'gone A elsewhere',
+    ]);
+  });
+
+  it('takes None after a state for the end, though the model stays', () => {
+    const over = incoming(CallState.None);
+    assert.deepEqual(story(incoming(CallState.ReceivedCall), over, over, null), ['incoming A', 'state A 3', 'gone A']);
+  });
+
+  it('takes no old model in the collection for a call', () => {
+    assert.deepEqual(story(incoming(CallState.CallStateEnding), incoming(CallState.None)), []);
+  });
+
+  it('tells the end of a call before the begin of the next', () => {
+    const next = incoming(CallState.ReceivedCall, { id: 'B' });
+    assert.deepEqual(story(incoming(CallState.ReceivedCall), next), [
+      'incoming A',
+      'state A 3',
+      'gone A',
+      'incoming B',
+      'state B 3',
+    ]);
+  });
+
+  it('announces a second call beside the first', () => {
+    const ledger = new CallLedger();
+    ledger.observe([incoming(CallState.CallActive)]);
+    const second = incoming(CallState.ReceivedCall, { id: 'B' });
+    assert.deepEqual(told(ledger.observe([incoming(CallState.CallActive), second])), ['incoming B', 'state B 3']);
+    assert.deepEqual(ledger.open().map((call) => call.id), ['A', 'B']);
+  });
+
+  it('leaves group calls alone and says so once', () => {
+    const group = incoming(CallState.ReceivedCall, { group: true });
+    const ledger = new CallLedger();
+    assert.deepEqual(told(ledger.observe([group])), ['group_ignored A']);
+    assert.deepEqual(told(ledger.observe([group])), []);
+    assert.deepEqual(ledger.open(), []);
+  });
+
+  it('keeps the first reason that a call ended for', () => {
+    const ledger = new CallLedger();
+    ledger.observe([outgoing(CallState.Calling)]);
+    ledger.observe([outgoing(CallState.Calling, { endReason: 3 })]);
+    ledger.observe([outgoing(CallState.CallStateEnding, { endReason: 1 })]);
+    const [gone] = ledger.observe([]);
+    assert.equal(gone?.call.endReason, 3);
+  });
+
+  it('forgets old calls and keeps open ones', () => {
+    const ledger = new CallLedger();
+    const lasting = incoming(CallState.CallActive, { id: 'lasting' });
+    for (let n = 0; n < 500; n++) ledger.observe([lasting, incoming(CallState.ReceivedCall, { id: `call ${n}` })]);
+    assert.deepEqual(ledger.open().map((call) => call.id), ['lasting', 'call 499']);
+  });
+});
+
+describe('why a call ended', () => {
+  const model = { id: 'A' };
+  it('is null while nobody says', () => {
+    assert.equal(endReasonOf(model), null);
+  });
+  it('is what WhatsApp says, where it says it', () => {
+    assert.equal(endReasonOf({ ...model, callInfo: { endReason: 4 }, callLogResult: 3 }), 4);
+  });
+  it('is read from what it logs', () => {
+    assert.equal(endReasonOf({ ...model, peerBusy: true, callLogResult: 4 }), 3);
+    assert.equal(endReasonOf({ ...model, callLogResult: 2 }), 1);
+    assert.equal(endReasonOf({ ...model, callLogResult: 3 }), 1);
+    assert.equal(endReasonOf({ ...model, callLogResult: 1 }), 2);
+    assert.equal(endReasonOf({ ...model, callLogResult: 4 }), null);
+    assert.equal(endReasonOf({ ...model, callLogResult: 7, callFailedReason: 'NotFoundError' }), 5);
+    assert.equal(endReasonOf({ ...model, callLogResult: 7, callFailedReason: 'AbortError' }), null);
+    assert.equal(endReasonOf({ ...model, userEndedCall: true }), 2);
+  });
+});
