@@ -1,0 +1,272 @@
+import { spawn } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Launcher } from 'chrome-launcher';
+import { chromeFlags } from './flags.js';
+import { log } from './log.js';
+import { prepareProfile } from './profile.js';
+
+/**
+ * @typedef {object} Pace how fast things are tried
+ * @property {number} start_ms until Chrome's port must listen
+ * @property {number} stop_ms for Chrome to write its profile after SIGTERM
+ * @property {number} backoff_min_ms pause before the first restart
+ * @property {number} backoff_max_ms cap of the doubled pause
+ * @property {number} steady_ms after this long up, the pause starts small again
+ * @property {number} check_ms between questions whether Chrome still answers
+ * @property {number} check_timeout_ms for one answer
+ * @property {number} checks_lost lost answers in a row after which Chrome is killed
+ */
+
+/** @type {Pace} */
+export const PACE = {
+  start_ms: 30_000,
+  stop_ms: 5000,
+  backoff_min_ms: 250,
+  backoff_max_ms: 30_000,
+  steady_ms: 30_000,
+  check_ms: 10_000,
+  check_timeout_ms: 10_000,
+  checks_lost: 3,
+};
+
+/**
+ * Starts Chrome and keeps it running until told to stop.
+ *
+ * States: `starting`, `running`, `failed` (it ended or did not start; it is tried again), `stopped`.
+ */
+export class Chrome {
+  /** @type {'starting' | 'running' | 'failed' | 'stopped'} */
+  state = 'starting';
+  detail = 'Chrome was not started yet';
+  version = '';
+  restarts = 0;
+  /** @type {string | null} */
+  lastExit = null;
+  /** @type {string[]} */
+  flags = [];
+  /** Chrome's own CDP port on loopback, 0 while it is not running. */
+  port = 0;
+
+  /** @type {import('node:child_process').ChildProcess | null} */
+  #process = null;
+  #wake = new AbortController();
+  #stopping = false;
+  #ordered = false;
+  #events = new EventEmitter();
+  #config;
+  #pace;
+
+  /**
+   * @param {import('./config.js').Config} config
+   * @param {Partial<Pace>} [pace]
+   */
+  constructor(config, pace = {}) {
+    this.#config = config;
+    this.#pace = { ...PACE, ...pace };
+  }
+
+  get pid() {
+    return this.#process?.pid ?? null;
+  }
+
+  /** Start, watch and restart Chrome until `stop`. */
+  async run() {
+    let failures = 0;
+    while (!this.#stopping) {
+      const started = Date.now();
+      try {
+        await this.#runOnce();
+      } catch (error) {
+        this.lastExit = error instanceof Error ? error.message : String(error);
+      }
+      if (this.#stopping) break;
+      const ordered = this.#ordered;
+      this.#ordered = false;
+      failures = ordered || Date.now() - started >= this.#pace.steady_ms ? 0 : failures + 1;
+      const pause_ms = Math.min(this.#pace.backoff_min_ms * 2 ** Math.max(failures - 1, 0), this.#pace.backoff_max_ms);
+      this.restarts += 1;
+      this.state = ordered ? 'starting' : 'failed';
+      this.detail = ordered ? 'Chrome is being restarted as asked' : `Chrome ended: ${this.lastExit}; it is started again`;
+      log(ordered ? 'info' : 'warning', 'chrome.ended', { last_exit: this.lastExit, next_try_ms: pause_ms });
+      await sleep(ordered ? 0 : pause_ms, undefined, { signal: this.#wake.signal }).catch(() => {});
+    }
+    this.state = 'stopped';
+    this.#events.emit('stopped');
+  }
+
+  /** End the running Chrome; `run` starts another one. */
+  async restart() {
+    if (!this.#process) return;
+    this.#ordered = true;
+    this.state = 'starting';
+    this.detail = 'Chrome is being restarted as asked';
+    await this.#end();
+  }
+
+  /** End Chrome, at first gently so that the profile is written, and let `run` return. */
+  async stop() {
+    this.#stopping = true;
+    this.#wake.abort();
+    await this.#end();
+    if (this.state !== 'stopped') {
+      await Promise.race([new Promise((resolve) => { this.#events.once('stopped', resolve); }), sleep(2000)]);
+    }
+  }
+
+  async #runOnce() {
+    const { profile, chrome, url, flags } = this.#config;
+    this.state = 'starting';
+    this.detail = 'Chrome is starting';
+    const chromePath = chrome ?? Launcher.getFirstInstallation();
+    if (!chromePath) throw new Error('no Chrome is installed; install chromium or set PONTE_HELPER_CHROME');
+    await prepareProfile(profile);
+    this.flags = await chromeFlags(chromePath, flags);
+    if (this.#stopping) return;
+    /** @type {Promise<string> | null} */
+    let exit = null;
+    const launcher = new Launcher(
+      {
+        chromePath,
+        userDataDir: profile,
+        chromeFlags: this.flags,
+        ignoreDefaultFlags: true,
+        startingUrl: url,
+        handleSIGINT: false,
+        connectionPollInterval: 50,
+        maxConnectionRetries: Math.ceil(this.#pace.start_ms / 50),
+        envVars: chromeEnvironment(),
+      },
+      {
+        // In the helper's own process group, so that whoever ends the group ends Chrome too.
+        spawn: /** @type {typeof spawn} */ (
+          (/** @type {string} */ command, /** @type {string[]} */ args, /** @type {object} */ options) => {
+            const child = spawn(command, args, { ...options, detached: false });
+            this.#process = child;
+            exit = new Promise((resolve) => {
+              child.once('error', (error) => { resolve(error.message); });
+              child.once('exit', (code, signal) => { resolve(signal ? `killed by ${signal}` : `exit code ${code}`); });
+            });
+            return child;
+          }
+        ),
+      },
+    );
+    const launched = launcher.launch().then(() => '');
+    try {
+      // The launcher goes on polling the port of a Chrome that has ended already, so its end is watched here.
+      const early = await Promise.race([launched, untilSet(() => exit)]);
+      if (early) throw new Error(`${early} at its start; see chrome-err.log in the profile folder`);
+      this.port = launcher.port ?? 0;
+      this.version = await askVersion(this.port, this.#pace.check_timeout_ms);
+      this.state = 'running';
+      this.detail = this.version;
+      log('info', 'chrome.running', { pid: this.pid, version: this.version, restarts: this.restarts });
+      const watching = new AbortController();
+      const ended = untilSet(() => exit);
+      await Promise.race([ended, this.#watch(watching.signal)]).finally(() => { watching.abort(); });
+      this.lastExit = await this.#end(ended);
+    } catch (error) {
+      launched.catch(() => {}); // fails by itself once its polls are used up
+      await this.#end(untilSet(() => exit));
+      throw error;
+    } finally {
+      this.port = 0;
+      this.#process = null;
+      launcher.destroyTmp();
+    }
+  }
+
+  /**
+   * Return when Chrome runs but no longer answers.
+   *
+   * @param {AbortSignal} signal
+   */
+  async #watch(signal) {
+    let lost = 0;
+    while (lost < this.#pace.checks_lost) {
+      try {
+        await sleep(this.#pace.check_ms, undefined, { signal });
+        await askVersion(this.port, this.#pace.check_timeout_ms);
+        lost = 0;
+      } catch {
+        if (signal.aborted) return;
+        lost += 1;
+      }
+    }
+    log('warning', 'chrome.hangs', { pid: this.pid });
+  }
+
+  /**
+   * @param {Promise<string>} [ended]
+   * @returns {Promise<string>} how it ended
+   */
+  async #end(ended) {
+    const child = this.#process;
+    if (!child) return '';
+    const gone = ended ?? new Promise((resolve) => { child.once('exit', () => { resolve('stopped'); }); });
+    for (const [signal, patience_ms] of /** @type {const} */ ([['SIGTERM', this.#pace.stop_ms], ['SIGKILL', 2000]])) {
+      if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) break;
+      child.kill(signal);
+      await Promise.race([gone, sleep(patience_ms, undefined, { ref: false })]);
+    }
+    return Promise.race([gone, sleep(0).then(() => 'stopped')]);
+  }
+}
+
+/** Chrome needs no secret of ours, and a page that breaks out of it should find none. */
+function chromeEnvironment() {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PONTE_')));
+}
+
+/**
+ * Wait for a promise that another callback makes.
+ *
+ * @param {() => Promise<string> | null} get
+ */
+async function untilSet(get) {
+  for (let promise = get(); ; promise = get()) {
+    if (promise) return promise;
+    await sleep(10);
+  }
+}
+
+/**
+ * @param {number} port
+ * @param {number} timeout_ms
+ * @returns {Promise<string>} Chrome's product and version
+ */
+export async function askVersion(port, timeout_ms) {
+  const answer = await getJson(port, '/json/version', timeout_ms);
+  return String(/** @type {{Browser?: unknown}} */ (answer).Browser ?? '');
+}
+
+/**
+ * Ask Chrome's HTTP side.
+ *
+ * @param {number} port
+ * @param {string} path
+ * @param {number} timeout_ms
+ * @returns {Promise<unknown>}
+ */
+export function getJson(port, path, timeout_ms) {
+  return new Promise((resolve, reject) => {
+    const asked = request({ host: '127.0.0.1', port, path, timeout: timeout_ms, agent: false }, (answer) => {
+      /** @type {Buffer[]} */
+      const parts = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.once('error', reject);
+      answer.once('end', () => {
+        try {
+          resolve(JSON.parse(Buffer.concat(parts).toString('utf8')));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    asked.once('timeout', () => asked.destroy(new Error('Chrome did not answer in time')));
+    asked.once('error', reject);
+    asked.end();
+  });
+}

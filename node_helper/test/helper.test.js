@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { WebSocket } from 'ws';
+
+const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+const TOKEN = 'test-token';
+
+/**
+ * A helper process of a test's own; it dies with this process, since its standard input closes.
+ *
+ * @param {string} profile
+ * @param {Record<string, string>} [env]
+ */
+async function start(profile, env = {}) {
+  const child = spawn(process.execPath, [MAIN, '--with-parent'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env.PATH,
+      HOME: profile,
+      PONTE_HELPER_PORT: '0',
+      PONTE_HELPER_CDP_PORT: '0',
+      PONTE_HELPER_PROFILE: profile,
+      PONTE_HELPER_TOKEN: TOKEN,
+      // As root, in a container, on a machine without a GPU
+      PONTE_HELPER_FLAGS: '--no-sandbox --disable-gpu --disable-quic',
+      ...env,
+    },
+  });
+  let log = '';
+  child.stderr.on('data', (part) => { log += part; });
+  /** @type {Promise<number | null>} */
+  const exit = new Promise((resolve) => { child.once('exit', (code) => { resolve(code); }); });
+  const first = await new Promise((resolve, reject) => {
+    child.stdout.once('data', (line) => { resolve(String(line)); });
+    void exit.then((code) => { reject(new Error(`exit ${code}: ${log}`)); });
+  });
+  const { port, cdp_port } = JSON.parse(first);
+  /**
+   * @param {string} where
+   * @param {RequestInit} [init]
+   * @param {number} [at]
+   */
+  const ask = (where, init = {}, at = port) =>
+    fetch(`http://127.0.0.1:${at}${where}`, {
+      ...init,
+      headers: { Authorization: `Bearer ${TOKEN}`, ...init.headers },
+      signal: AbortSignal.timeout(20_000),
+    });
+  const browser = async () => (await ask('/v1/browser')).json();
+  return { child, exit, port, cdp_port, ask, browser, log: () => log };
+}
+
+/**
+ * @param {() => Promise<boolean> | boolean} check
+ * @param {number} [limit_ms]
+ */
+async function until(check, limit_ms = 20_000) {
+  for (const deadline = Date.now() + limit_ms; !(await check()); await sleep(50)) {
+    if (Date.now() > deadline) throw new Error(`not within ${limit_ms} ms`);
+  }
+}
+
+/** @param {Awaited<ReturnType<typeof start>>} helper */
+const running = (helper) => until(async () => (await helper.browser()).state === 'running');
+
+/**
+ * @param {Awaited<ReturnType<typeof start>>} helper
+ * @param {string} [url]
+ */
+async function newPage(helper, url = 'about:blank') {
+  const answer = await helper.ask(`/json/new?${url}`, { method: 'PUT' }, helper.cdp_port);
+  return /** @type {{id: string, webSocketDebuggerUrl: string}} */ (await answer.json());
+}
+
+/**
+ * @param {string} url
+ * @param {string} expression
+ * @param {Record<string, string>} [headers]
+ * @returns {Promise<unknown>}
+ */
+function evaluate(url, expression, headers = { Authorization: `Bearer ${TOKEN}` }) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url, { headers, handshakeTimeout: 5000 });
+    socket.once('error', reject);
+    socket.once('open', () => {
+      const params = { expression, awaitPromise: true, returnByValue: true };
+      socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
+    });
+    socket.on('message', (data) => {
+      const message = JSON.parse(String(data));
+      if (message.id !== 1) return;
+      socket.close();
+      resolve(message.result?.result?.value ?? message);
+    });
+  });
+}
+
+/** @type {string} */
+let profile;
+/** @type {Awaited<ReturnType<typeof start>>} */
+let helper;
+
+before(async () => {
+  profile = await mkdtemp(path.join(tmpdir(), 'ponte-helper-'));
+  // What a Chrome in another container left: the lock names a host and a pid that do not exist here.
+  await symlink('gone-host-4242', path.join(profile, 'SingletonLock'));
+  helper = await start(profile);
+});
+
+after(async () => {
+  helper?.child.stdin.end();
+  await helper?.exit;
+  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+});
+
+test('Chrome runs although a stale lock was in its profile', async () => {
+  await running(helper);
+  const health = await helper.ask('/healthz');
+  assert.equal(health.status, 200);
+  const { status, chrome } = await health.json();
+  assert.deepEqual({ status, chrome }, { status: 'ok', chrome: 'running' });
+  const browser = await helper.browser();
+  assert.match(browser.version, /^Chrome\/\d+/);
+  assert.deepEqual(browser.cdp, { host: '127.0.0.1', port: helper.cdp_port });
+  assert.ok(!browser.flags.some((/** @type {string} */ flag) => /mute-audio|disable-web-security/.test(flag)));
+  assert.ok(!JSON.stringify(browser).includes(TOKEN));
+});
+
+test('everything wants the token', async () => {
+  for (const [where, at] of /** @type {const} */ ([['/healthz', helper.port], ['/v1/browser', helper.port], ['/json/version', helper.cdp_port]])) {
+    for (const headers of [{ Authorization: '' }, { Authorization: 'Bearer wrong' }]) {
+      const answer = await helper.ask(where, { headers }, at);
+      assert.equal(answer.status, 401, where);
+      assert.match((await answer.json()).detail, /PONTE_HELPER_TOKEN/);
+    }
+  }
+  assert.equal((await helper.ask('/v1/browser/restart', { method: 'POST', headers: { Authorization: '' } })).status, 401);
+  const page = await newPage(helper);
+  await assert.rejects(evaluate(page.webSocketDebuggerUrl, '1', {}), /401/);
+  await assert.rejects(evaluate(page.webSocketDebuggerUrl, '1', { Authorization: 'Bearer no' }), /401/);
+  const foreign = { Authorization: `Bearer ${TOKEN}`, Origin: 'https://example.com' };
+  await assert.rejects(evaluate(page.webSocketDebuggerUrl, '1', foreign), /403/);
+});
+
+test('the relay answers with its own address and carries websockets, large messages too', async () => {
+  const version = await (await helper.ask('/json/version', {}, helper.cdp_port)).json();
+  assert.match(version.webSocketDebuggerUrl, new RegExp(`^ws://127\\.0\\.0\\.1:${helper.cdp_port}/devtools/browser/`));
+  assert.doesNotMatch(version['User-Agent'], /Headless/);
+  const page = await newPage(helper);
+  assert.match(page.webSocketDebuggerUrl, new RegExp(`^ws://127\\.0\\.0\\.1:${helper.cdp_port}/`));
+  assert.equal(await evaluate(page.webSocketDebuggerUrl, '6 * 7'), 42);
+  const large = 'x'.repeat(3_000_000);
+  assert.equal(await evaluate(page.webSocketDebuggerUrl, `"${large}"`), large);
+  assert.equal((await helper.ask('/devtools/inspector.html', {}, helper.cdp_port)).status, 404);
+  await assert.rejects(evaluate(`ws://127.0.0.1:${helper.cdp_port}/devtools/browser/not-this-one`, '1'), /404|500/);
+});
+
+test('an offer reaches the page, and each failure has its status', async () => {
+  /**
+   * @param {string} id
+   * @param {unknown} body
+   */
+  const offer = (id, body = { sdp: 'v=0\r\n', type: 'offer' }) =>
+    helper.ask(`/v1/targets/${id}/webrtc`, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+  const page = await newPage(helper);
+  assert.equal((await offer('0123456789ABCDEF')).status, 404);
+  assert.equal((await offer(page.id)).status, 409);
+  await evaluate(page.webSocketDebuggerUrl, 'globalThis.__ponte = {answer: async (sdp) => "answer to " + sdp}; 1');
+  const answer = await offer(page.id);
+  assert.equal(answer.status, 200);
+  assert.deepEqual(await answer.json(), { sdp: 'answer to v=0\r\n', type: 'answer' });
+  await evaluate(page.webSocketDebuggerUrl, '__ponte.answer = async () => { throw new Error("bad_sdp: no audio"); }; 1');
+  const refused = await offer(page.id);
+  assert.deepEqual([refused.status, (await refused.json()).detail], [502, 'bad_sdp: no audio']);
+  for (const body of ['no json', { sdp: 1, type: 'offer' }, { sdp: 'v=0', type: 'answer' }, '[]', 'null']) {
+    assert.equal((await offer(page.id, body)).status, 400);
+  }
+  assert.equal((await offer(page.id, 'x'.repeat(300_000))).status, 413);
+  assert.equal((await helper.ask(`/v1/targets/${page.id}/webrtc`)).status, 405);
+  assert.equal((await helper.ask('/v2')).status, 404);
+});
+
+test('a page gathers ICE candidates', async () => {
+  const page = await newPage(helper);
+  const found = await evaluate(page.webSocketDebuggerUrl, `(async () => {
+    const pc = new RTCPeerConnection();
+    pc.addTransceiver('audio');
+    await pc.setLocalDescription();
+    await new Promise((resolve) => { pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve(); });
+    return pc.localDescription.sdp.includes('a=candidate');
+  })()`);
+  assert.equal(found, true);
+});
+
+test('a killed Chrome is back within seconds, and the sockets to it close at once', async () => {
+  const before_kill = await helper.browser();
+  const page = await newPage(helper);
+  const socket = new WebSocket(page.webSocketDebuggerUrl, { headers: { Authorization: `Bearer ${TOKEN}` } });
+  await new Promise((resolve) => { socket.once('open', resolve); });
+  const closed = new Promise((resolve) => { socket.once('close', () => { resolve(Date.now()); }); });
+  const killed = Date.now();
+  process.kill(before_kill.pid, 'SIGKILL');
+  assert.ok((await closed) - killed < 2000);
+  await until(async () => (await helper.browser()).restarts > before_kill.restarts);
+  await running(helper);
+  assert.ok(Date.now() - killed < 10_000);
+  const now = await helper.browser();
+  assert.notEqual(now.pid, before_kill.pid);
+  assert.equal(now.last_exit, 'killed by SIGKILL');
+  assert.equal((await helper.ask('/json/version', {}, helper.cdp_port)).status, 200);
+});
+
+test('restart on request', async () => {
+  const { pid } = await helper.browser();
+  assert.equal((await helper.ask('/v1/browser/restart', { method: 'POST' })).status, 202);
+  await until(async () => { const now = await helper.browser(); return now.state === 'running' && now.pid !== pid; });
+});
+
+test('SIGTERM ends Chrome so that its profile is written; a Chrome that outlives its helper is ended by the next', async () => {
+  const site = createServer((_, response) => { response.setHeader('Content-Type', 'text/html'); response.end('<title>x</title>'); });
+  await new Promise((resolve) => { site.listen(0, '127.0.0.1', () => { resolve(null); }); });
+  const url = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (site.address()).port}/`;
+  try {
+    const page = await newPage(helper, url);
+    await until(async () => (await evaluate(page.webSocketDebuggerUrl, 'location.href')) === url);
+    await evaluate(page.webSocketDebuggerUrl, 'localStorage.setItem("kept", "yes")');
+    const { pid } = await helper.browser();
+    helper.child.kill('SIGTERM');
+    assert.equal(await helper.exit, 0, helper.log());
+    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+
+    helper = await start(profile);
+    await running(helper);
+    const orphan = (await helper.browser()).pid;
+    helper.child.kill('SIGKILL');
+    await helper.exit;
+    process.kill(orphan, 0); // it is still there
+    helper = await start(profile);
+    await running(helper);
+    await until(() => { try { process.kill(orphan, 0); return false; } catch { return true; } });
+    const again = await newPage(helper, url);
+    await until(async () => (await evaluate(again.webSocketDebuggerUrl, 'location.href')) === url);
+    assert.equal(await evaluate(again.webSocketDebuggerUrl, 'localStorage.getItem("kept")'), 'yes');
+  } finally {
+    site.closeAllConnections();
+    site.close();
+  }
+});
+
+test('the helper and its Chrome end with their parent', async () => {
+  const { pid } = await helper.browser();
+  helper.child.stdin.end();
+  assert.equal(await helper.exit, 0);
+  assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('a Chrome that does not start is said so, and tried again', async () => {
+  const other = await mkdtemp(path.join(tmpdir(), 'ponte-helper-'));
+  const broken = await start(other, { PONTE_HELPER_CHROME: '/bin/false' });
+  try {
+    await until(async () => (await broken.browser()).restarts >= 2);
+    const health = await broken.ask('/healthz');
+    assert.equal(health.status, 503);
+    const { status, detail } = await health.json();
+    assert.equal(status, 'degraded');
+    assert.match(detail, /exit code 1|starting/);
+    assert.equal((await broken.ask('/json/version', {}, broken.cdp_port)).status, 503);
+  } finally {
+    broken.child.stdin.end();
+    await broken.exit;
+    await rm(other, { recursive: true, force: true });
+  }
+});
+
+test('what cannot start says why in one sentence', async () => {
+  await assert.rejects(start(profile, { PONTE_HELPER_HOST: '0.0.0.0', PONTE_HELPER_TOKEN: '' }), /exit 2: .*PONTE_HELPER_TOKEN must be set/);
+  const holder = createServer();
+  await new Promise((resolve) => { holder.listen(0, '127.0.0.1', () => { resolve(null); }); });
+  const taken = /** @type {import('node:net').AddressInfo} */ (holder.address()).port;
+  await assert.rejects(start(profile, { PONTE_HELPER_PORT: String(taken) }), new RegExp(`exit 1: .*Port ${taken} is already in use`));
+  holder.close();
+});
+
+test('the log holds no token', async () => {
+  assert.ok(!helper.log().includes(TOKEN));
+  for (const name of await readdir(profile)) {
+    if (name.endsWith('.log')) assert.ok(!(await readFile(path.join(profile, name), 'utf8')).includes(TOKEN));
+  }
+});
