@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,7 @@ from gateway.store.store import Store
 _EARLIEST_S = 1_767_225_600  # 2026-01-01: this version is younger, so a clock before it is wrong
 _CLOCK_TOLERANCE_S = 5.0  # far above a slow network, far below what certificates and nonces forgive
 _CHECK_TIMEOUT_S = 20.0
+_CHROME_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OPTIONS_TIMEOUT_S = 4.0  # three retransmissions by UDP (RFC 3261 timer E)
 
 Work = Callable[[], Awaitable[str]]
@@ -130,22 +132,30 @@ class _AccountChecks:
     def all(self) -> list[tuple[str, str, Work]]:
         """Name, fix and work of each check, in the order of the audio's way."""
         checks: list[tuple[str, str, Work]] = []
-        if self._helper_url:
+        own = not self._helper_url and not self._config.chrome_remote_url
+        if own:
+            checks.append(("chrome", "install nodejs and chromium, or set chromeRemoteURL", self._own_chrome))
+        elif self._helper_url:
             checks.append(("helper", "start the node helper, and check nodeRemoteHelper and its token", self._helper))
-        checks += [
-            ("chrome", "start Chrome with --remote-debugging-port, and check chromeRemoteURL", self._chrome_reachable),
-            (
-                "assets",
-                "start the wasm server of this version, and check wasmServerIP and wasmServerPort",
-                self._assets,
-            ),
-            ("page", "open the page, log in by its QR code, and wait until it is READY", self._page),
-            ("sip listener", "free the port, or change sipListenPort", self._listener),
-        ]
+        if not own:
+            fix = "start Chrome with --remote-debugging-port, and check chromeRemoteURL"
+            checks.append(("chrome", fix, self._chrome_reachable))
+        fix = "start the wasm server (ponte serve does), and check wasmServerIP and wasmServerPort"
+        checks.append(("assets", fix, self._assets))
+        if not own:
+            checks.append(("page", "open the page, log in by its QR code, and wait until it is READY", self._page))
+        checks.append(("sip listener", "free the port, or change sipListenPort", self._listener))
         if self._config.sip_server:
             fix = "check sipServer, sipUser and sipPass, and that the server answers OPTIONS"
             checks.append(("sip server", fix, self._sip_server))
         return checks
+
+    async def _own_chrome(self) -> str:
+        node = shutil.which("node")
+        chrome = next((path for name in _CHROME_NAMES if (path := shutil.which(name))), None)
+        if node is None or chrome is None:
+            raise Unavailable(f"{'Node.js' if node is None else 'Chrome'} is not installed here")
+        return f"{node} and {chrome} are here; the gateway starts them itself, GET /call/bridge/status shows the page"
 
     async def _helper(self) -> str:
         endpoint = self._helper_endpoint()
@@ -164,9 +174,8 @@ class _AccountChecks:
 
     async def _chrome_reachable(self) -> str:
         if self._config.chrome_remote_url:
-            self._chrome = parse_browser_url(self._config.chrome_remote_url)
-            if self._helper_url:
-                self._chrome = self._chrome.with_default_token(self._helper_endpoint().token)
+            token = self._helper_endpoint().token if self._helper_url else self._token
+            self._chrome = parse_browser_url(self._config.chrome_remote_url).with_default_token(token)
         if self._chrome is None:
             raise Unavailable("the helper did not say where Chrome is")
         version = await chrome_version(self._chrome, self._http)

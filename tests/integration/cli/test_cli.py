@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import httpx2
 import pytest
+import structlog
 
+from gateway.cli import main
 from tests.support.ports import free_ports
 
 pytestmark = pytest.mark.integration
@@ -28,54 +32,90 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return clean | {"PONTE_STATE_DIR": str(tmp_path / "state")}
 
 
-def ponte(environment: dict[str, str], *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli", *arguments],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == expect, (done.returncode, done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done
+@dataclass
+class Done:
+    stdout: str
+    stderr: str
 
 
-def test_keys_from_making_to_revoking(environment: dict[str, str]) -> None:
-    created = ponte(environment, "keys", "create", "--account", "acme", "--label", "laptop")
+@pytest.fixture
+def ponte(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Done]]:
+    """Run a command in this process, which starts a hundred times faster than its own."""
+    for name in os.environ:
+        if name.startswith("PONTE_"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        if name.startswith("PONTE_"):
+            monkeypatch.setenv(name, value)
+
+    def run(*arguments: str, expect: int = 0) -> Done:
+        try:
+            status = main(arguments)
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        assert status == expect, (status, captured)
+        return Done(captured.out, captured.err)
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_keys_from_making_to_revoking(ponte: Callable[..., Done]) -> None:
+    created = ponte("keys", "create", "--account", "acme", "--label", "laptop")
     key = created.stdout.strip()
     assert re.fullmatch(r"ponte_[A-Za-z0-9_-]{43}", key)
-    chosen = ponte(environment, "keys", "create", "--key", "sandbox-key")
+    chosen = ponte("keys", "create", "--key", "sandbox-key")
     assert chosen.stdout == "sandbox-key\n"
-    rows = json.loads(ponte(environment, "keys", "list", "--json").stdout)
+    rows = json.loads(ponte("keys", "list", "--json").stdout)
     assert [(row["account"], row["label"], row["revoked_at"]) for row in rows] == [
         ("acme", "laptop", None),
         ("default", "", None),
     ]
-    listed = ponte(environment, "keys", "list", "--account", "acme").stdout
+    listed = ponte("keys", "list", "--account", "acme").stdout
     assert rows[0]["id"] in listed
     assert "sandbox" not in listed
     assert key not in listed
-    assert rows[0]["id"] in ponte(environment, "keys", "revoke", rows[0]["id"]).stdout
-    assert "revoked" in ponte(environment, "keys", "list", "--account", "acme").stdout
-    assert rows[1]["id"] in ponte(environment, "keys", "revoke", "--account", "default").stdout
-    assert "no such key" in ponte(environment, "keys", "revoke", "nothing", expect=1).stderr
+    assert rows[0]["id"] in ponte("keys", "revoke", rows[0]["id"]).stdout
+    assert "revoked" in ponte("keys", "list", "--account", "acme").stdout
+    assert rows[1]["id"] in ponte("keys", "revoke", "--account", "default").stdout
+    assert "no such key" in ponte("keys", "revoke", "nothing", expect=1).stderr
 
 
-def test_version(environment: dict[str, str]) -> None:
-    assert re.fullmatch(r"ponte \d+\.\d+\.\d+\n", ponte(environment, "version").stdout)
+def test_the_command_itself(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "gateway.cli", "keys", "create", "--key", "short"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ponte: A chosen key must have at least 8 ASCII characters and no space\n"
 
 
-def test_wrong_settings_are_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
-    wrong = ponte(environment | {"PONTE_API_PROT": "1"}, "keys", "list", expect=2)
+def test_version(ponte: Callable[..., Done]) -> None:
+    assert re.fullmatch(r"ponte \d+\.\d+\.\d+\n", ponte("version").stdout)
+
+
+def test_wrong_settings_are_one_sentence(
+    ponte: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("PONTE_API_PROT", "1")
+        wrong = ponte("keys", "list", expect=2)
     assert wrong.stderr == "ponte: Unknown setting PONTE_API_PROT in the environment; did you mean PONTE_API_PORT?\n"
-    assert "api_port" in ponte(environment, "serve", "--api-port", "x", expect=2).stderr
+    assert "api_port" in ponte("serve", "--api-port", "x", expect=2).stderr
     missing = str(tmp_path / "missing.toml")
-    assert "missing.toml" in ponte(environment, "serve", "--config", missing, expect=2).stderr
-    ponte(environment, "nonsense", expect=2)
-    assert "--secret-key " not in ponte(environment, "serve", "--help").stdout
+    assert "missing.toml" in ponte("serve", "--config", missing, expect=2).stderr
+    ponte("nonsense", expect=2)
+    assert "--secret-key " not in ponte("serve", "--help").stdout
 
 
-def test_a_state_folder_that_cannot_be_used(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_used(ponte: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"")
-    failed = ponte(environment, "keys", "create", expect=1)
+    failed = ponte("keys", "create", expect=1)
     assert "Cannot open the database file" in failed.stderr
 
 
@@ -102,8 +142,8 @@ def _line(stream: IO[str]) -> str:
     return line
 
 
-def test_serve_configure_restart_and_stop(environment: dict[str, str]) -> None:
-    key = ponte(environment, "keys", "create").stdout.strip()
+def test_serve_configure_restart_and_stop(environment: dict[str, str], ponte: Callable[..., Done]) -> None:
+    key = ponte("keys", "create").stdout.strip()
     headers = {"Authorization": f"Bearer {key}"}
     port = free_ports()
     # Nothing listens where Chrome is said to be: the configuration is kept, and the state says what is wrong.
@@ -174,10 +214,10 @@ def _pause() -> None:
     time.sleep(0.1)
 
 
-def test_serve_on_a_port_in_use(environment: dict[str, str]) -> None:
+def test_serve_on_a_port_in_use(ponte: Callable[..., Done]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        failed = ponte(environment, "serve", "--no-wasm", "--log-level", "error", "--api-port", port, expect=2)
+        failed = ponte("serve", "--no-wasm", "--log-level", "error", "--api-port", port, expect=2)
     assert failed.stderr == (
         f"ponte: Port {port} of 127.0.0.1 is in use by another program: stop it, or set PONTE_API_PORT\n"
     )

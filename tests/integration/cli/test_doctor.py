@@ -120,6 +120,17 @@ async def test_nothing_is_there(settings: Settings) -> None:
     assert not [name for name in await results(settings, account="nobody") if name.startswith("acme")]
 
 
+async def test_an_account_without_any_url_has_its_chrome_started_here(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await store_config(settings, BridgeConfig(enabled=True, sip_listen_user="u", sip_listen_port=free_ports()))
+    found = await results(settings)
+    assert "chromium" in found["acme: chrome"].detail
+    assert "acme: page" not in found
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "Node.js is not installed" in (await results(settings))["acme: chrome"].detail
+
+
 async def test_ports_that_others_have(settings: Settings) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy, socket.create_server(("127.0.0.1", 0)) as api:
         busy.bind(("127.0.0.1", 0))
