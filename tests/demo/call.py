@@ -195,4 +195,7 @@ def _largest(packets: list[RtpPacket]) -> tuple[RtpPacket, ...]:
     by_source: dict[int, list[RtpPacket]] = {}
     for packet in packets:
         by_source.setdefault(packet.ssrc, []).append(packet)
-    return tuple(max(by_source.values(), key=lambda found: len(found), default=[]))
+    largest: list[RtpPacket] = []
+    for found in by_source.values():
+        largest = found if len(found) > len(largest) else largest
+    return tuple(largest)
