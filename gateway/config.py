@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         default="",
         description="Node helper of accounts that name neither Chrome nor helper; empty: one is started beside",
     )
+    local_chrome: Path | None = Field(
+        default=None, description="Chrome for a helper that is started beside; empty: the one that is installed"
+    )
+    local_chrome_flags: str = Field(
+        default="", description="More flags for that Chrome, as a shell would split them; its sandbox stays on"
+    )
     helper_token: SecretStr | None = Field(
         default=None,
         description="Bearer token for node helpers whose URL has no userinfo; the helper reads the same variable",

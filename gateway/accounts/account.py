@@ -159,7 +159,11 @@ class Account:
         config = self._config
         wanted = (
             PageLinkConfig(
-                config.chrome_remote_url, config.node_remote_helper, config.wasm_server_ip, config.wasm_server_port
+                self.account_id,
+                config.chrome_remote_url,
+                config.node_remote_helper,
+                config.wasm_server_ip,
+                config.wasm_server_port,
             )
             if config.enabled
             else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.browser import BrowserEndpoint, HelperClient, HelperError, HttpEndpoint, parse_browser_url, parse_http_url
 from gateway.browser.endpoint import join_host_port
+from gateway.browser.local_helper import LocalHelper
 
 if TYPE_CHECKING:
     from gateway.accounts.page_link import PageLinkConfig, PageLinkSettings
@@ -72,10 +73,8 @@ async def _helper_endpoint(
         return parse_http_url(url).with_default_token(settings.helper_token)
     if config.chrome_url:
         return None
-    from gateway.browser.local_helper import LocalHelper  # late: few accounts need it
-
-    local = await stack.enter_async_context(LocalHelper())
-    return local.endpoint
+    local = await stack.enter_async_context(LocalHelper(settings.local_helper(config.account_id)))
+    return local.helper_endpoint
 
 
 def _relay(browser: dict[str, object], helper: HttpEndpoint) -> BrowserEndpoint:

@@ -13,8 +13,10 @@ import structlog
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
 from gateway.accounts.page_port import PagePort
 from gateway.browser import Browser, BrowserSettings, PageTarget, fetch_assets, open_page
+from gateway.browser.local_helper import LocalHelperSettings
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
+from gateway.domain.ids import AccountId
 from gateway.domain.states import PageState
 from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.whatsapp import WhatsAppDriver
@@ -28,12 +30,14 @@ class PageLinkConfig:
     """What of an account's configuration concerns its page; two links with equal ones are the same link.
 
     Attributes:
+        account_id: whose page; a Chrome that is started for it has the account's own profile.
         chrome_url: the account's chromeRemoteURL.
         helper_url: the account's nodeRemoteHelper.
         wasm_host: where bundle and WASM are served; empty: this machine's address towards Chrome.
         wasm_port: its port.
     """
 
+    account_id: AccountId
     chrome_url: str | None = field(repr=False)
     helper_url: str | None = field(repr=False)
     wasm_host: str | None
@@ -47,6 +51,7 @@ class PageLinkSettings:
     Attributes:
         browser: how Chrome, helper and wasm server are reached.
         page_url: the page that is driven.
+        local_helper: how a helper is started for an account that names neither Chrome nor helper.
         helper_token: for helpers whose URL has none.
         local_helper_url: the helper of accounts that name neither Chrome nor helper; empty: one is started.
         webrtc_timeout_s: for ICE and DTLS with the page.
@@ -57,6 +62,7 @@ class PageLinkSettings:
 
     browser: BrowserSettings
     page_url: str
+    local_helper: Callable[[AccountId], LocalHelperSettings]
     helper_token: str | None = field(default=None, repr=False)
     local_helper_url: str = ""
     webrtc_timeout_s: float = 15.0

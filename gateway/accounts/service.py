@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from gateway.accounts.registry import AccountRegistry
 from gateway.accounts.sip_side import endpoint_settings
 from gateway.bridge.call import CallLimits
 from gateway.browser import AllowList, BrowserSettings, HttpSettings
+from gateway.browser.local_helper import LocalHelperSettings
 from gateway.config import Settings
 from gateway.domain import termination as t
+from gateway.domain.ids import AccountId
 from gateway.media.router import PacketRouter
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
@@ -58,8 +61,19 @@ def page_link_settings(settings: Settings) -> PageLinkSettings:
     return PageLinkSettings(
         browser=BrowserSettings(http=http, backoff_max_s=settings.reconnect_max_s),
         page_url=settings.page_url,
+        local_helper=lambda account_id: local_helper_settings(settings, account_id),
         helper_token=settings.helper_token.get_secret_value() if settings.helper_token else None,
         local_helper_url=settings.local_helper_url,
         webrtc_timeout_s=settings.webrtc_connect_timeout_s,
         retry_max_s=settings.reconnect_max_s,
+    )
+
+
+def local_helper_settings(settings: Settings, account_id: AccountId) -> LocalHelperSettings:
+    """Return how a node helper is started for an account: with a Chrome profile that is the account's own."""
+    return LocalHelperSettings(
+        profile=settings.state_dir / "chrome" / account_id,
+        chrome=str(settings.local_chrome) if settings.local_chrome else None,
+        flags=shlex.split(settings.local_chrome_flags),
+        url=settings.page_url,
     )
