@@ -18,6 +18,7 @@ from gateway.browser.errors import (
     PageGone,
 )
 from gateway.browser.helper import HelperClient
+from gateway.browser.local_helper import LocalHelper, LocalHelperSettings
 from gateway.browser.opening import open_page
 from gateway.browser.page import PageTarget
 from gateway.browser.settings import BrowserSettings, HttpSettings
@@ -42,6 +43,8 @@ __all__ = [
     "HelperError",
     "HttpEndpoint",
     "HttpSettings",
+    "LocalHelper",
+    "LocalHelperSettings",
     "PageError",
     "PageGone",
     "PageInfo",
