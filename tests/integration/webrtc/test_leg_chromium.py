@@ -1,0 +1,197 @@
+"""The WebRTC leg against a real Chromium: what the page plays is heard here, and what is sent from here there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import websockets
+
+from gateway.codecs import g711
+from gateway.codecs.tones import tone
+from gateway.media.path import PacketPath, routes
+from gateway.protocol.rtp import RtpHeader, build_packet, parse_header, payload_of
+from gateway.webrtc.leg import LegState, WebRtcLeg
+from gateway.webrtc.seam import local_addresses
+from tests.support.audio import Samples, decode_g711, fit_sine, level_dbfs
+from tests.support.chromium import chromium
+
+pytestmark = pytest.mark.integration
+
+PAGE_HZ, OUR_HZ = 1000.0, 440.0
+LEVEL_DBFS = -20.0
+
+# A page that answers, plays an oscillator, and keeps what it hears. The muted <audio> is what makes Chrome feed a
+# remote track into Web Audio at all.
+SCRIPT = """(async (offer, hz, gain) => {
+  const context = new AudioContext();
+  await context.resume();
+  const oscillator = new OscillatorNode(context, {frequency: hz});
+  const sent = context.createMediaStreamDestination();
+  oscillator.connect(new GainNode(context, {gain})).connect(sent);
+  oscillator.start();
+  const connection = globalThis.connection = new RTCPeerConnection();
+  connection.ontrack = ({track}) => {
+    const stream = new MediaStream([track]);
+    const holder = globalThis.holder = new Audio();
+    holder.muted = true;
+    holder.srcObject = stream;
+    holder.play();
+    const analyser = globalThis.analyser = new AnalyserNode(context, {fftSize: 16384});
+    context.createMediaStreamSource(stream).connect(analyser);
+  };
+  await connection.setRemoteDescription({type: 'offer', sdp: offer});
+  const [transceiver] = connection.getTransceivers();
+  transceiver.direction = 'sendrecv';
+  await transceiver.sender.replaceTrack(sent.stream.getAudioTracks()[0]);
+  await connection.setLocalDescription();
+  while (connection.iceGatheringState !== 'complete')
+    await new Promise((done) => connection.addEventListener('icegatheringstatechange', done, {once: true}));
+  return connection.localDescription.sdp;
+})"""
+HEARD = """(() => {
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  return {rate_hz: analyser.context.sampleRate, samples: Array.from(samples)};
+})()"""
+INBOUND = """connection.getStats().then((all) => [...all.values()].find((one) => one.type === 'inbound-rtp'))"""
+
+
+class Tab:
+    """One page of a Chromium, driven by `Runtime.evaluate`."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self._socket = socket
+        self._ids = itertools.count(1)
+
+    async def evaluate(self, expression: str) -> Any:
+        number = next(self._ids)
+        parameters = {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": True}
+        await self._socket.send(json.dumps({"id": number, "method": "Runtime.evaluate", "params": parameters}))
+        async with asyncio.timeout(20):
+            while (message := json.loads(await self._socket.recv())).get("id") != number:
+                pass
+        assert "exceptionDetails" not in message["result"], message["result"]["exceptionDetails"]
+        return message["result"]["result"].get("value")
+
+
+@pytest.fixture
+async def tab() -> AsyncIterator[Tab]:
+    async with chromium() as browser:
+
+        def targets() -> list[dict[str, str]]:
+            with urllib.request.urlopen(f"{browser.http_url}/json/list", timeout=5) as response:
+                found: list[dict[str, str]] = json.load(response)
+            return found
+
+        found = await asyncio.to_thread(targets)
+        page = next(target for target in found if target["type"] == "page")
+        async with websockets.connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
+            yield Tab(socket)
+
+
+async def send_tone(leg: WebRtcLeg, codec: str, *, ssrc: int) -> None:
+    """Play a tone into the leg as the router would, until cancelled: each call is another source."""
+    path = PacketPath(leg.outgoing)
+    path.set_routes(routes({0: "PCMU", 8: "PCMA"}, leg.payload_types))
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    for n in itertools.count():
+        payload = g711.encode(codec, tone([OUR_HZ], LEVEL_DBFS, 160, start=n * 160))
+        header = RtpHeader(leg.payload_types[codec], n, n * 160, ssrc)
+        packet = path.forward(build_packet(header, payload), loop.time())
+        assert packet is not None
+        leg.send(packet)
+        await asyncio.sleep(max(0.0, start_s + (n + 1) * 0.02 - loop.time()))
+
+
+def is_tone(samples: Samples, rate_hz: int, hz: float, *, sinad_db: float) -> bool:
+    if level_dbfs(samples) < LEVEL_DBFS - 20:
+        return False
+    fit = fit_sine(samples, rate_hz)
+    return abs(fit.hz - hz) < 1 and abs(fit.dbfs - LEVEL_DBFS) < 1 and fit.sinad_db > sinad_db
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait for *condition*. A busy machine breaks a tone now and then; it must be whole before long."""
+    try:
+        async with asyncio.timeout(15):
+            while not await condition():  # noqa: ASYNC110  what a page hears is asked, not told
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"not in 15 s: {what}")
+
+
+async def samples_in(tab: Tab) -> tuple[Samples, int]:
+    heard = await tab.evaluate(HEARD)
+    return np.array(heard["samples"]), round(heard["rate_hz"])
+
+
+async def heard_in_page(tab: Tab, leg: WebRtcLeg, codec: str, *, ssrc: int) -> None:
+    """One call: a tone until the page heard it, then silence until it heard that."""
+
+    async def whole() -> bool:
+        return is_tone(*await samples_in(tab), OUR_HZ, sinad_db=25)
+
+    async def silent() -> bool:
+        return level_dbfs((await samples_in(tab))[0]) < LEVEL_DBFS - 40
+
+    sending = asyncio.create_task(send_tone(leg, codec, ssrc=ssrc))
+    try:
+        await until(whole, f"the tone of {codec} whole in the page")
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
+    await until(silent, "silence after the call")
+
+
+@pytest.mark.parametrize("addresses", ["loopback", "all"])
+async def test_a_tone_is_heard_both_ways(tab: Tab, addresses: str) -> None:
+    own = ["127.0.0.1"] if addresses == "loopback" else [*local_addresses(), "127.0.0.1"]
+    leg = WebRtcLeg(addresses=own, rtcp_interval_s=0.5)
+    states: list[LegState] = []
+    received: list[bytes] = []
+    leg.on_state = states.append
+    leg.set_receiver(lambda packet, at_s: received.append(packet))
+    try:
+        answer = await tab.evaluate(f"{SCRIPT}({json.dumps(await leg.offer())}, {PAGE_HZ}, {10 ** (LEVEL_DBFS / 20)})")
+        assert ".local" in answer  # what Chrome says of itself without a microphone permission
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
+        await leg.accept(answer)
+        assert loop.time() - start_s < 2
+
+        # Two calls over one leg, of both laws, with a pause between: Chrome hears one stream.
+        await heard_in_page(tab, leg, "PCMU", ssrc=1)
+        await heard_in_page(tab, leg, "PCMA", ssrc=2)
+        inbound = await tab.evaluate(INBOUND)
+        assert inbound["packetsLost"] == 0
+        assert inbound["packetsReceived"] == leg.stats().sent
+        assert inbound["ssrc"] == leg.outgoing.ssrc
+
+        async def whole() -> bool:
+            newest = received[-50:]
+            samples = np.concatenate([decode_g711(payload_of(packet), 0) for packet in newest])
+            return len(newest) == 50 and is_tone(samples, 8000, PAGE_HZ, sinad_db=30)
+
+        await until(whole, "the page's tone whole")
+        assert {parse_header(packet).payload_type for packet in received} == {0}  # the first of the offer
+        assert {len(payload_of(packet)) for packet in received} == {160}  # 20 ms without being asked
+
+        stats = leg.stats()
+        assert (stats.lost, stats.unsent, stats.undecryptable, stats.peer_lost) == (0, 0, 0, 0)
+        assert stats.round_trip_ms is not None  # Chrome reads our reports and answers them
+
+        await tab.evaluate("connection.close()")
+        async with asyncio.timeout(5):
+            while leg.state is LegState.CONNECTED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert states == [LegState.CONNECTING, LegState.CONNECTED, LegState.CLOSED]
+    finally:
+        await leg.close()
