@@ -37,7 +37,9 @@ class Accounts(Protocol):
         `status`, and is tried again.
 
         Raises:
-            ConfigError: as in `check`, where something came in between; then nothing changed.
+            ConfigError: as in `check`, where something came in between; then nothing changed. The API puts the old
+                configuration back into the store. Any other error is a fault of ours: the answer is a 500, and what
+                is stored by then comes into force at the next start.
         """
 
     def status(self, account: AccountId) -> BridgeStatus:

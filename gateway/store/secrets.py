@@ -98,3 +98,9 @@ def _create_key_file(path: Path) -> None:
             return
     finally:
         draft.unlink()
+    # Else the database could outlive a power failure that the key's entry in its folder does not.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.browser.endpoint import parse_browser_url, parse_http_url
 from gateway.domain.bridge_config import API_NAMES, BridgeConfig, InvalidBridgeConfig, merge, to_api
+from gateway.protocol.sip.target import parse_sip_server
 
 pytestmark = pytest.mark.property
 
@@ -50,6 +52,7 @@ listen = st.fixed_dictionaries({"sipListenUser": user, "sipListenSecret": secret
 bodies = st.builds(lambda body, more: body | more, good_body, listen | st.just({}))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(any_body)
 def test_any_object_is_merged_or_refused_by_field(body: dict[str, Any]) -> None:
     try:
@@ -67,6 +70,7 @@ def test_any_object_is_merged_or_refused_by_field(body: dict[str, Any]) -> None:
     json.dumps([fault.field + fault.message for fault in faults], ensure_ascii=False).encode()
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(bodies, bodies)
 def test_merging_is_by_field_and_twice_changes_nothing(first: dict[str, Any], second: dict[str, Any]) -> None:
     before = merge(BridgeConfig(), first)
@@ -82,6 +86,7 @@ def test_merging_is_by_field_and_twice_changes_nothing(first: dict[str, Any], se
             assert kept == second[name]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(bodies)
 def test_what_is_shown_can_be_sent_back(body: dict[str, Any]) -> None:
     config = merge(BridgeConfig(), body)
@@ -90,3 +95,32 @@ def test_what_is_shown_can_be_sent_back(body: dict[str, Any]) -> None:
     if config.sip_listen_secret is not None:
         assert shown["sipListenSecret"] == "***"
     assert "tok" not in json.dumps(shown)
+
+
+host_like = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,8}|\[[0-9a-f:]{2,12}\]|[0-9.x]{1,12}", fullmatch=True)
+port_like = st.from_regex(r"(:[0-9]{0,6})?", fullmatch=True)
+userinfo_like = st.from_regex(r"([a-z:%0-9@]{0,8}@)?", fullmatch=True)
+path_like = st.from_regex(r"(/[a-z/A-Z0-9.%-]{0,14}|/devtools/browser/[a-z0-9%/.-]{0,9}|/json.{0,10})?", fullmatch=True)
+transport_like = st.sampled_from(["", ";transport=udp", "; Transport=TCP", ";transport="])
+schemes = st.sampled_from(["ws", "http", "wss", "HTTPS"])
+
+
+@settings(deadline=None)
+@given(
+    st.builds("{}{}{}".format, host_like, port_like, transport_like),
+    st.builds("{}://{}{}{}{}".format, schemes, userinfo_like, host_like, port_like, path_like),
+)
+def test_what_is_accepted_can_be_used(server: str, url: str) -> None:
+    """The parts parse these texts again, with parsers of their own: none may refuse what was acknowledged."""
+    for name, value, parse in (
+        ("sipServer", server, parse_sip_server),
+        ("chromeRemoteURL", url, parse_browser_url),
+        ("nodeRemoteHelper", url, parse_http_url),
+    ):
+        try:
+            merge(BridgeConfig(), {"enabled": True, name: value})
+        except InvalidBridgeConfig:
+            continue
+        if value.startswith(("[::]", "0.0.0.0", "2", "[ff")) and name == "sipServer":
+            continue  # "no host at all" and multicast are refused by the account, by name
+        parse(value)
