@@ -77,7 +77,8 @@ def test_variables_of_the_projects_other_programs_are_no_errors(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("wasm_port", "0"), ("api_port", "65536"), ("api_port", "http"), ("default_region", "XX"), ("log_format", "xml"),
+        ("wasm_port", "0"), ("api_port", "65536"), ("api_port", "http"), ("default_region", "XX"),
+        ("log_format", "xml"),
         ("allow_hosts", "10.0.0.0/33"), ("allow_hosts", "a b"), ("api_host", "a b"), ("page_url", "web.whatsapp.com"),
         ("ring_timeout_s", "0"), ("shutdown_grace_s", "-1"), ("rtp_port_min", "30999"), ("database_timeout_s", "nan"),
     ],
