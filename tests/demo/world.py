@@ -86,6 +86,7 @@ class WorldOptions:
         url_form: of ``chromeRemoteURL``.
         key: API key; None lets ``ponte keys create`` choose.
         tap: whether to look at packets, which needs root.
+        token: of helper and CDP port; None makes one.
     """
 
     folder: Path
@@ -94,6 +95,7 @@ class WorldOptions:
     url_form: UrlForm = "ws"
     key: str | None = None
     tap: bool = True
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class World:
     Attributes:
         options: what was asked for.
         key: API key.
+        token: of helper and CDP port.
         far_end: the stand-in.
         chrome: the Chromium.
         pbx: the PBX.
@@ -112,6 +115,7 @@ class World:
 
     options: WorldOptions
     key: str
+    token: str
     far_end: FarEnd
     chrome: Chrome
     pbx: Kamailio
@@ -201,7 +205,7 @@ class World:
                 raise WorldError(
                     f"not ready within {timeout_s:g} s: {details}\nThe gateway's last words:\n{self.gateway.tail()}"
                 )
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
 
     async def wait_lost(self, *, timeout_s: float = 10) -> None:
         """Wait until the gateway has noticed that its page is gone.
@@ -245,7 +249,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
         say("stand-in for WhatsApp Web")
         other_phone = await stack.enter_async_context(far_end(folder, control_port=ports.control, root=ROOT))
         flags = [*_ROOT_FLAGS, *other_phone.chromium_flags]
-        token = secrets.token_urlsafe(24)
+        token = options.token or secrets.token_urlsafe(24)
         if options.with_helper:
             say("node helper and headless Chromium")
             chrome: Chrome = await stack.enter_async_context(
@@ -269,7 +273,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
                 base_url=f"http://{LOOPBACK}:{ports.api}", headers={"authorization": f"Bearer {key}"}, timeout=30
             )
         )
-        yield World(options, key, other_phone, chrome, pbx, phone, gateway, tap, http)
+        yield World(options, key, token, other_phone, chrome, pbx, phone, gateway, tap, http)
 
 
 def _gateway_environment(options: WorldOptions, token: str) -> dict[str, str]:

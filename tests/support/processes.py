@@ -93,8 +93,8 @@ class Process:
         await self.wait_for(found, what=what, timeout_s=timeout_s)
         return match[0]
 
-    async def wait_end(self, *, timeout_s: float) -> None:
-        """Wait until it has ended.
+    async def wait_end(self, *, timeout_s: float | None) -> None:
+        """Wait until it has ended; None waits for as long as it takes.
 
         Raises:
             TimeoutError: it still runs.
