@@ -70,7 +70,7 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port), backlog=64)
     except OSError as error:
-        raise SystemExit(f"The stand-in cannot listen on 127.0.0.1:{port}: {error.strerror}.") from None
+        raise SystemExit(f"The stand-in cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}.") from None
 
 
 @contextlib.asynccontextmanager

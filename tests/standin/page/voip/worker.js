@@ -1,24 +1,27 @@
 // The line to the far end, in a thread of its own: 20 ms frames of 16 kHz s16 both ways over one WebSocket, each with
 // a header of 16 bytes: first sample's number (u32), zero (u32), sender's wall clock in ms (f64). Little endian.
 //
-// Towards the page there is a jitter buffer in the playback ring. It is filled with TARGET_FRAMES of silence when it
-// has run dry, it loses silent frames while it holds more than it should, and gains a bit more depth at each time that
-// it ran dry while somebody was speaking.
+// Towards the page there is a jitter buffer in the playback ring. It starts with START of silence. From then on, what
+// counts is how low it ran in the last second: where that is less than LOW it gets more silence, where it is more than
+// HIGH it loses some, both only while nobody speaks, so that a tone is never touched. If it runs dry all the same there
+// is a gap; with speech in it, that is counted as an underrun.
 "use strict";
 
 const FRAME = 320; // 20 ms
-const TARGET_FRAMES = 1280; // 80 ms: what a loaded machine with two cores needs to stay clean
-const TARGET_LIMIT = 3200; // 200 ms
-const SLACK = 640; // 40 ms of drift before silence is dropped
+const START = 1280; // 80 ms
+const LOW = 640; // 40 ms of margin for a loaded machine
+const HIGH = 1920; // 120 ms
+const WINDOW = 50; // frames: one second
 
 const lines = new Map();
 const counts = { underruns: 0, dropped: 0, overruns: 0 };
 let socket = null;
 let open = false;
 let setup = null;
-let target = TARGET_FRAMES;
 let captured = 0;
 let spoke = false;
+let lowest = Infinity;
+let watched = 0;
 
 function ringAt(offset) {
   return {
@@ -52,21 +55,30 @@ function play(ring, data) {
     silent &&= pcm[index] === 0;
   }
   const held = fill(ring);
+  lowest = Math.min(lowest, held);
+  watched += 1;
   if (held === 0) {
     if (spoke) {
       counts.underruns += 1;
-      target = Math.min(target + 320, TARGET_LIMIT);
       report();
     }
-    push(ring, new Float32Array(target));
-  } else if (silent && held > target + SLACK) {
-    return;
-  } else if (silent && held < target - SLACK) {
-    push(ring, new Float32Array(FRAME)); // thinner than it should be: thicken it where nobody hears it
+    push(ring, new Float32Array(START));
   } else if (held + pcm.length >= ring.samples.length) {
     counts.dropped += 1;
     report();
     return;
+  } else if (silent && watched >= WINDOW && (lowest < LOW || lowest > HIGH)) {
+    const excess = lowest > HIGH;
+    lowest = Infinity;
+    watched = 0;
+    if (excess) {
+      return;
+    }
+    push(ring, new Float32Array(LOW));
+  }
+  if (watched >= 2 * WINDOW) {
+    lowest = held;
+    watched = 0;
   }
   spoke = !silent;
   push(ring, samples);
@@ -112,7 +124,7 @@ function send(message) {
 }
 
 function report() {
-  send({ type: "counts", ...counts, targetMs: target / 16 });
+  send({ type: "counts", ...counts });
 }
 
 function receiveText(message) {

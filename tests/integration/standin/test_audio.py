@@ -1,0 +1,148 @@
+"""The call's audio is clean both ways, and its instants can be trusted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.integration.standin.measure import longest_gap_s, measure
+from tests.integration.standin.page import Page
+from tests.standin.server import StandIn
+from tests.standin.sound import PAGE_SOUNDS_HZ, SAMPLE_RATE_HZ, tone, wav_bytes
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def in_call(page: Page, stand_in: StandIn, phone: str) -> None:
+    await stand_in.ring(phone)
+    await page.wait_for("told.includes(3)")
+    await page.evaluate("WPP.call.accept()")
+    await stand_in.wait_for(lambda state: state["call"] is not None and state["call"]["state"] == "active")
+
+
+async def recorded(page: Page) -> NDArray[np.float64]:
+    """What the page's playback worklet gave out, in the units of s16."""
+    parts = await page.evaluate("recorded.map((part) => Array.from(part))")
+    return np.concatenate([np.asarray(part) for part in parts]) * 32768
+
+
+async def test_both_directions_are_clean(page: Page, stand_in: StandIn, phone: str) -> None:
+    await in_call(page, stand_in, phone)
+    await page.evaluate("record(); speak(0.1, 0, 0)")
+    await stand_in.post("/say", tone_hz=1000, seconds=6, level_dbfs=-20)
+    await asyncio.sleep(7.2)
+
+    heard = (await stand_in.heard(5))[: 4 * SAMPLE_RATE_HZ]
+    up = measure(heard)
+    assert up.hz == pytest.approx(700, abs=0.5)
+    assert up.dbfs == pytest.approx(-20, abs=0.2)
+    assert up.sinad_db >= 60
+    assert longest_gap_s(heard) < 0.005
+
+    played = await recorded(page)
+    first = int(np.flatnonzero(np.abs(played) > 100)[0])
+    said = played[first + 8000 : first + 8000 + 4 * SAMPLE_RATE_HZ]
+    assert len(said) == 4 * SAMPLE_RATE_HZ
+    down = measure(said)
+    assert down.hz == pytest.approx(1000, abs=0.5)
+    assert down.dbfs == pytest.approx(-20, abs=0.2)
+    assert down.sinad_db >= 60
+
+    media = (await stand_in.state())["media"]
+    assert (media["heard_gaps"], media["frames_dropped"], media["page"]) == (0, 0, {})
+    await page.evaluate("speak(0, 0, 0)")
+
+
+async def test_page_noises_sound_but_are_no_part_of_the_call(page: Page, stand_in: StandIn, phone: str) -> None:
+    before = (await stand_in.state())["message_sounds"]["played"]
+    await in_call(page, stand_in, phone)
+    await page.evaluate("record()")
+    await stand_in.wait_for(lambda state: state["message_sounds"]["played"] >= before + 2)
+    await asyncio.sleep(1.2)
+    played = await recorded(page)
+    assert float(np.abs(played).max()) < 1
+    assert len({hz for sound in PAGE_SOUNDS_HZ.values() for hz in sound}) == 5
+
+
+async def test_speech_waits_for_the_answer_and_a_new_call_has_new_contexts(
+    page: Page, stand_in: StandIn, phone: str
+) -> None:
+    await stand_in.post("/say", tone_hz=500, seconds=0.5)
+    await stand_in.ring(phone)
+    await page.wait_for("told.includes(3)")
+    await asyncio.sleep(0.3)
+    assert (await stand_in.state())["saying_s"] == 0.5
+    assert (await stand_in.marks())["emitted"] == []
+    await page.evaluate("WPP.call.accept()")
+    await stand_in.wait_for(lambda state: state["saying_s"] == 0)
+    await stand_in.post("/hangup")
+    await page.wait_for("players.at(-1).node.context.state === 'closed'")
+
+    await page.evaluate("told.length = 0")
+    await in_call(page, stand_in, phone)
+    contexts = "players.slice(-2).map((player) => player.node.context)"
+    assert await page.evaluate(f"(([a, b]) => [a === b, a.state, b.state, b.sampleRate])({contexts})") == [
+        False, "closed", "running", 16000
+    ]  # fmt: skip
+
+
+async def test_wav_of_another_rate_is_spoken_whole(page: Page, stand_in: StandIn, phone: str) -> None:
+    await in_call(page, stand_in, phone)
+    await page.evaluate("record()")
+    left = tone([880], 2.0, -16, sample_rate_hz=44_100)
+    answer = await stand_in.say_wav(wav_bytes(left, sample_rate_hz=44_100))
+    assert answer["seconds"] == pytest.approx(2.0, abs=0.001)
+    await asyncio.sleep(3.6)
+    played = await recorded(page)
+    loud = np.flatnonzero(np.abs(played) > 100)
+    assert (loud[-1] - loud[0]) / SAMPLE_RATE_HZ == pytest.approx(2.0, abs=0.002)
+    got = measure(played[loud[0] + 1600 : loud[0] + 1600 + 24_000])
+    assert got.hz == pytest.approx(880, abs=0.5)
+    assert got.dbfs == pytest.approx(-16, abs=0.2)
+
+
+async def test_output_through_a_media_element(page: Page, stand_in: StandIn, phone: str) -> None:
+    await stand_in.post("/settings", media_element_output=True)
+    await in_call(page, stand_in, phone)
+    assert await page.evaluate("players.at(-1).target") == "MediaStreamAudioDestinationNode"
+    await stand_in.post("/settings", media_element_output=False)
+
+
+async def test_marks_tell_the_first_sample_of_each_burst(page: Page, stand_in: StandIn, phone: str) -> None:
+    await in_call(page, stand_in, phone)
+    pause = np.zeros(round(0.4 * SAMPLE_RATE_HZ), dtype=np.int16)
+    burst = tone([1000], 0.2, -20)
+    await stand_in.say_wav(wav_bytes(np.concatenate([pause, burst, pause, burst, pause, burst, pause])))
+    await page.evaluate("for (const at of [0.3, 0.9, 1.5]) speak(0.1, at, 0.2)")
+    await asyncio.sleep(3)
+    marks = await stand_in.marks()
+    # The far end's pauses may grow or shrink by what its jitter buffer gains or loses in them.
+    for kind, exact_s in (("emitted", 0.05), ("received", 0.0005)):
+        frames = [mark["frame"] for mark in marks[kind]]
+        assert np.diff(frames) / SAMPLE_RATE_HZ == pytest.approx([0.6] * 2, abs=exact_s), kind
+        instants = [mark["at"] for mark in marks[kind]]
+        assert np.diff(instants) == pytest.approx(np.diff(frames) / SAMPLE_RATE_HZ, abs=0.06), kind
+    events = {event["event"]: event["at"] for event in marks["events"]}
+    assert events["ring"] < events["accepted"] <= events["active"] < events["first_audio_out"]
+    # The far end's voice is emitted after it was sent, by the depth of the jitter buffer or little more.
+    assert 0.06 < marks["emitted"][0]["at"] - events["first_audio_out"] < 0.4
+
+
+async def test_marks_are_in_this_machines_time(page: Page, stand_in: StandIn, phone: str) -> None:
+    await in_call(page, stand_in, phone)
+    best = 1.0
+    # The worklet's reading was taken between the sending and the arrival: the narrower that was, the more it proves.
+    for _ in range(300):
+        clock = await stand_in.get("/clock")
+        took = clock["received"] - clock["sent"]
+        assert clock["sent"] - 0.001 <= clock["worklet"] <= clock["received"] + 0.001
+        if took < best:
+            best = took
+            offset = clock["worklet"] - (clock["sent"] + clock["received"]) / 2
+        if best < 0.0015:
+            break
+    assert best < 0.002, "this machine was too busy to tell"
+    assert abs(offset) <= best / 2 + 0.0005
