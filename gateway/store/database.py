@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +29,8 @@ from gateway.store.errors import StoreError
 
 T = TypeVar("T")
 
-_THREADS = 4  # statements are short; more threads would only queue at SQLite's single writer
+_READERS = 3  # threads; statements are short
+_WRITERS = 2  # threads of their own, so that a database that another program locks can still be read
 _MIGRATION_LOCK = 0x706F6E7465  # "ponte"; the key of PostgreSQL's advisory lock
 
 
@@ -61,7 +63,11 @@ class Database:
         if self._path is not None:
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="store-write")
+        # Between our own threads a lock is fair and wakes at once; SQLite's own waiting is a poll that can starve.
+        self._write_lock = threading.Lock() if self._path is not None else None
+        self._timeout_s = timeout_s
         self._inode: int | None = None
         try:
             if self._path is not None:
@@ -73,7 +79,8 @@ class Database:
 
     def close(self) -> None:
         """Wait for running statements and close all connections."""
-        self._threads.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        self._writers.shutdown(wait=True)
         self._engine.dispose()
 
     async def read(self, work: Callable[[Session], T]) -> T:
@@ -82,7 +89,7 @@ class Database:
         Raises:
             StoreError: the database is locked, gone or broken.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work, False)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._run, work, False)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Run *work* in a transaction and return when it is committed to the disk.
@@ -92,7 +99,17 @@ class Database:
         Raises:
             StoreError: the database is locked, gone or broken; nothing was changed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work, True)
+        return await asyncio.get_running_loop().run_in_executor(self._writers, self._write, work)
+
+    def _write(self, work: Callable[[Session], T]) -> T:
+        if self._write_lock is None:
+            return self._run(work, True)
+        if not self._write_lock.acquire(timeout=self._timeout_s):
+            raise StoreError("The database cannot be used (database is locked): a write before this one waits")
+        try:
+            return self._run(work, True)
+        finally:
+            self._write_lock.release()
 
     def _run(self, work: Callable[[Session], T], write: bool) -> T:
         with self._errors(), self._engine.connect().execution_options(ponte_write=write) as connection:

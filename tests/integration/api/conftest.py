@@ -34,7 +34,7 @@ class Api:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(state_dir=tmp_path / "state", database_timeout_s=0.2)
+    return Settings(state_dir=tmp_path / "state", database_timeout_s=1)
 
 
 @pytest.fixture

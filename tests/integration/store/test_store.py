@@ -42,7 +42,7 @@ FULL = BridgeConfig(
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(state_dir=tmp_path / "state", database_timeout_s=0.2)
+    return Settings(state_dir=tmp_path / "state", database_timeout_s=20)
 
 
 @pytest.fixture
@@ -195,21 +195,28 @@ async def test_writers_wait_for_each_other(store: Store) -> None:
     assert len(await store.keys.list("acme")) == 20
 
 
-async def test_a_locked_database_fails_in_time_and_changes_nothing(store: Store, settings: Settings) -> None:
+async def test_a_locked_database_fails_in_time_and_changes_nothing(settings: Settings) -> None:
+    store = await Store.open(settings.model_copy(update={"database_timeout_s": 0.2}))
     key, plain = await store.keys.create("acme")
     blocker = sqlite3.connect(file_of(settings), isolation_level=None)
     try:
         blocker.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match="another program holds it") as caught:
-            await store.configs.save(key.account.id, FULL)
-        assert caught.value.http_status == 500
-        assert caught.value.retryable
-        assert await store.keys.authenticate(plain) == key.account.id
+        saves = await asyncio.gather(
+            *(store.configs.save(key.account.id, FULL) for _ in range(4)),
+            store.keys.authenticate(plain),
+            return_exceptions=True,
+        )
+        assert saves.pop() == key.account.id
+        for error in saves:
+            assert isinstance(error, StoreError)
+            assert "locked" in str(error)
+            assert (error.http_status, error.retryable) == (500, True)
         blocker.execute("ROLLBACK")
+        assert await store.configs.load(key.account.id) is None
+        await store.configs.save(key.account.id, FULL)
     finally:
         blocker.close()
-    assert await store.configs.load(key.account.id) is None
-    await store.configs.save(key.account.id, FULL)
+        await store.close()
 
 
 @pytest.mark.parametrize("replaced", [False, True])
