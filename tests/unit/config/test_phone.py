@@ -22,6 +22,7 @@ pytestmark = pytest.mark.unit
         ("+5511987654321;user=phone", "5511987654321"),
         ("tel:+5511987654321;cpc=ordinary", "5511987654321"),
         ("98765-4321;phone-context=+5511", "5511987654321"),
+        ("98765-4321;isub=1;phone-context=example.com;phone-context=+55-11", "5511987654321"),
         ("11987654321", "5511987654321"),
         ("011987654321", "5511987654321"),
         ("5511987654321", "5511987654321"),
@@ -48,6 +49,11 @@ def test_a_number(user: str, expected: str) -> None:
 )  # fmt: skip
 def test_no_number(user: str) -> None:
     assert parse_request_user(user, "BR") is None
+
+
+def test_a_number_of_no_country_is_not_guessed() -> None:
+    assert parse_request_user("5500000000000", "US") is None  # Brazil's code and a right length, but no such number
+    assert parse_request_user("5511987654321", "US") == "5511987654321"
 
 
 def test_the_default_region_decides() -> None:
