@@ -68,7 +68,9 @@ async def _ask_pychrome(target: Resolved, path: str, settings: HttpSettings) -> 
 
     def ask() -> Any:
         if path == "/json/version":
-            return browser.version(timeout=settings.timeout_s)
+            version = browser.version(timeout=settings.timeout_s)
+            # An error in JSON looks like an answer: pychrome does not look at the status.
+            return version if "webSocketDebuggerUrl" in version else None
         # `_kwargs` is the entry of /json as Chrome gave it; a Tab shows nothing but its id.
         return [tab._kwargs for tab in browser.list_tab(timeout=settings.timeout_s)]
 

@@ -71,10 +71,21 @@ class ChromiumProcess:
             os.kill(self.pid, signal.SIGKILL)
 
 
+async def _listening(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def _active_port(profile: Path, reaper: asyncio.subprocess.Process, chromium: ChromiumProcess) -> int:
-    # Chromium writes the file in one go once it listens: first line the port, second the path.
+    # Chromium writes the file in one go once it listens: first line the port, second the path. Only for port 0.
     path = profile / "DevToolsActivePort"
     while True:
+        if chromium.port and await _listening(chromium.host, chromium.port):
+            return chromium.port
         if path.exists() and len(lines := path.read_text().splitlines()) >= 2:
             return int(lines[0])
         if reaper.returncode is not None or not chromium.alive():
