@@ -1,4 +1,4 @@
-"""One stand-in, one Chromium and one tab for all tests of a module; the default settings for each."""
+"""One stand-in, one Chromium and one tab for all tests of this folder; the default settings for each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.chromium import ChromiumProcess, chromium
 NUMBERS = itertools.count(4915100000001)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def running() -> AsyncIterator[StandIn]:
     async with StandIn() as stand_in:
         yield stand_in
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser(running: StandIn) -> AsyncIterator[ChromiumProcess]:
     async with chromium(running.flags) as process:
         yield process
@@ -39,7 +39,7 @@ def phone() -> str:
     return str(next(NUMBERS))
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def stand_in(running: StandIn) -> StandIn:
     await running.request("POST", "/hangup")
     await running.post("/settings", **Settings().model_dump())
@@ -47,13 +47,13 @@ async def stand_in(running: StandIn) -> StandIn:
     return running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def tab(running: StandIn, browser: ChromiumProcess, wajs: str) -> AsyncIterator[Page]:
     async with open_tab(browser.http_url, running.url, FAKE_DEVICES, wajs) as tab:
         yield tab
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def page(stand_in: StandIn, tab: Page) -> Page:
     """The tab with wa-js and a fake microphone, ready for calls; loaded anew only where a test left it unfit."""
     await tab.wait_for("WPP.isFullReady")

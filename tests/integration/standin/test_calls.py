@@ -9,7 +9,7 @@ from tests.standin.lines import lid_of
 from tests.standin.server import StandIn
 from tests.support.chromium import ChromiumProcess
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="package")]
 
 LISTEN = """
 globalThis.incoming ??= (WPP.on('call.incoming_call', (call) => incoming.push(call.id)), []);
@@ -254,8 +254,9 @@ async def test_one_call_at_a_time(page: Page, stand_in: StandIn, phone: str) -> 
 
 async def test_reload_ends_the_call_and_the_page_comes_back(page: Page, stand_in: StandIn, phone: str) -> None:
     await accepted(page, stand_in, phone)
+    reports = len((await stand_in.state())["csp_reports"])
     await reloaded(page, stand_in)
     state = await stand_in.state()
     assert (state["call"], state["ended_calls"][-1]["ended_by"]) == (None, "page_gone")
     await accepted(page, stand_in, phone)
-    assert (await stand_in.state())["csp_reports"] == []
+    assert len((await stand_in.state())["csp_reports"]) == reports

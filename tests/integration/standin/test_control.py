@@ -17,7 +17,7 @@ import pytest
 from tests.standin.server import ROOT, StandIn
 from tests.standin.sound import tone, wav_bytes
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="package")]
 
 
 def eight_bit() -> bytes:
@@ -90,15 +90,13 @@ async def test_not_now(stand_in: StandIn, path: str, sentence: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (409, sentence)
 
 
-async def test_nobody_rings_where_no_page_is(stand_in: StandIn) -> None:
-    answer = await stand_in.request("POST", "/ring", json={"from": "+49 (1512) 345-6789"})
-    assert (answer.status_code, answer.json()["error"]) == (409, "No page is connected.")
-
-
-async def test_silence_is_heard_where_nothing_was_said(stand_in: StandIn) -> None:
-    heard = await stand_in.heard(2.5)
-    assert len(heard) == 40_000
-    assert not heard.any()
+async def test_without_a_page_nobody_rings_and_silence_is_heard() -> None:
+    async with StandIn() as alone:
+        answer = await alone.request("POST", "/ring", json={"from": "+49 (1512) 345-6789"})
+        assert (answer.status_code, answer.json()["error"]) == (409, "No page is connected.")
+        heard = await alone.heard(2.5)
+        assert len(heard) == 40_000
+        assert not heard.any()
 
 
 async def test_it_ends_with_the_process_that_held_its_input() -> None:
