@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -171,6 +172,12 @@ class Settings(BaseSettings):
             raise ValueError("must be a country code of two letters, for example BR")
         return value.upper()
 
+    @field_validator("local_chrome_flags")
+    @classmethod
+    def _flags(cls, value: str) -> str:
+        shlex.split(value)  # its ValueError says which quote is left open
+        return value
+
     @field_validator("api_host", "sip_host", "wasm_host", "public_address")
     @classmethod
     def _host(cls, value: str) -> str:
@@ -266,6 +273,11 @@ def _did_you_mean(name: str, *, upper: bool = False) -> str:
     if not near:
         return ""
     return f"; did you mean {ENV_PREFIX + near[0].upper() if upper else near[0]}?"
+
+
+def child_environment() -> dict[str, str]:
+    """Return this process's environment without Ponte's own variables, for a child that needs none of its secrets."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
 
 
 def flag_of(name: str) -> str:

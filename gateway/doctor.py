@@ -152,7 +152,8 @@ class _AccountChecks:
 
     async def _own_chrome(self) -> str:
         node = shutil.which("node")
-        chrome = next((path for name in _CHROME_NAMES if (path := shutil.which(name))), None)
+        names = (str(self._settings.local_chrome),) if self._settings.local_chrome else _CHROME_NAMES
+        chrome = next((path for name in names if (path := shutil.which(name))), None)
         if node is None or chrome is None:
             raise Unavailable(f"{'Node.js' if node is None else 'Chrome'} is not installed here")
         return f"{node} and {chrome} are here; the gateway starts them itself, GET /call/bridge/status shows the page"

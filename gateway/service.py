@@ -19,7 +19,7 @@ from gateway.api.deps import AccountsService, ApiDeps, OpenAccounts
 from gateway.api.server import ApiServer
 from gateway.browser.allow import AllowList, check_address, literal
 from gateway.browser.errors import AddressNotAllowed
-from gateway.config import Settings
+from gateway.config import Settings, child_environment
 from gateway.domain.bridge_config import HostPolicy
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
@@ -169,6 +169,7 @@ async def _supervise_wasm(settings: Settings) -> None:
             sys.executable, "-m", "gateway.ops.tied", str(os.getpid()), "wasm_server",
             "--host", settings.wasm_host, "--port", str(settings.wasm_port),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C is for the gateway, which stops its child itself
         )  # fmt: skip
         try:

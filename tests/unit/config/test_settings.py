@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Settings, load_settings
+from gateway.config import Settings, child_environment, load_settings
 from gateway.domain.errors import ConfigError
 
 pytestmark = pytest.mark.unit
@@ -81,6 +81,7 @@ def test_variables_of_the_projects_other_programs_are_no_errors(monkeypatch: pyt
         ("log_format", "xml"),
         ("allow_hosts", "10.0.0.0/33"), ("allow_hosts", "a b"), ("api_host", "a b"), ("page_url", "web.whatsapp.com"),
         ("ring_timeout_s", "0"), ("shutdown_grace_s", "-1"), ("rtp_port_min", "30999"), ("database_timeout_s", "nan"),
+        ("local_chrome_flags", "--x='y"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(name: str, value: str) -> None:
@@ -94,6 +95,14 @@ def test_a_secret_is_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PONTE_SECRET_KEY", "hunter2")
     found = load_settings()
     assert "hunter2" not in repr(found) + str(found) + found.model_dump_json()
+
+
+def test_children_get_none_of_our_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PONTE_SECRET_KEY", "hunter2")
+    monkeypatch.setenv("SOMETHING_ELSE", "stays")
+    found = child_environment()
+    assert "hunter2" not in found.values()
+    assert found["SOMETHING_ELSE"] == "stays"
 
 
 @pytest.mark.parametrize("content", [b"api_port = ", b"\xff", None])
