@@ -18,6 +18,9 @@ from gateway.protocol.rtp import HEADER, HEADER_BYTES, MAX_MISORDER, PLAIN, Outg
 COMFORT_NOISE: Final = 13  # RFC 3551: static, may be sent where it was not negotiated
 STALE_SOURCE_S: Final = 0.1  # 5 packets of 20 ms: a source that was replaced is ignored while the new one is heard
 FRAME: Final = 160  # timestamp units in 20 ms
+STALL_S: Final = 0.15  # a hole in the arrivals that no jitter buffer of a phone or of Chrome bridges
+BURST_S: Final = 0.01  # half a frame: packets closer than this were waiting somewhere
+KEPT_FRAMES: Final = 3  # of what waited during a stall; 60 ms is what a jitter buffer had before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,9 @@ class PacketPath:
     """
 
     __slots__ = (
-        "_clock_rate_hz", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift", "_shifted_at",
-        "_timestamp_shift", "closed", "dropped", "dropped_types", "outgoing", "passed", "passed_octets", "reception",
-        "transcoded",
+        "_backlog", "_clock_rate_hz", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift",
+        "_shifted_at", "_timestamp_shift", "closed", "dropped", "dropped_types", "outgoing", "passed", "passed_octets",
+        "reception", "transcoded",
     )  # fmt: skip
 
     def __init__(self, outgoing: OutgoingStream, clock_rate_hz: int = 8000) -> None:
@@ -94,6 +97,7 @@ class PacketPath:
         self._shifted_at = 0
         self._first = 0  # number of the packet that the offsets were chosen by
         self._timestamp_shift = 0
+        self._backlog = 0  # packets still to leave out after a stall
         self._last_source: int | None = None  # SSRC before the present one
 
     def set_routes(self, table: tuple[Route, ...]) -> None:
@@ -147,6 +151,7 @@ class PacketPath:
                 return None
             self._last_source = reception.ssrc
         highest = reception.sequence
+        waited = self._waited(timestamp, ssrc, now_s) if route.timed else False
         if reception.update(sequence, timestamp, ssrc, len(payload), now_s, route.timed):
             self._rebase = True
         if route.payload_type is None:
@@ -156,6 +161,9 @@ class PacketPath:
         if self.closed is not None:
             self.drop(self.closed)
             self._rebase = True
+            return None
+        if waited:
+            self.drop("backlog")
             return None
         outgoing = self.outgoing
         if self._rebase:
@@ -186,6 +194,25 @@ class PacketPath:
             HEADER.pack(PLAIN, route.payload_type | (marker_type & 0x80), out_sequence, out_timestamp, outgoing.ssrc)
             + payload
         )
+
+    def _waited(self, timestamp: int, ssrc: int, now_s: float) -> bool:
+        """Whether the packet is one too many of those that waited while the sender, the network or we stood still.
+
+        Passed on in a burst they would stay in the receiver's jitter buffer as delay, for the rest of the call in some.
+        """
+        reception = self.reception
+        if reception.last_at_s is None or ssrc != reception.ssrc:
+            self._backlog = 0
+            return False
+        gap_s = now_s - reception.last_at_s
+        if gap_s > STALL_S:
+            # After a speaker's pause the timestamp has moved on as far as the clock has; after a hold-up it has not.
+            step = ((timestamp - reception.timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+            self._backlog = max(0, int(gap_s * self._clock_rate_hz - step) // FRAME - KEPT_FRAMES)
+        elif self._backlog:
+            self._backlog = self._backlog - 1 if gap_s < BURST_S else 0
+            return gap_s < BURST_S
+        return False
 
     def _drop_type(self, payload_type: int, cause: str) -> None:
         self.drop(cause)

@@ -14,6 +14,7 @@ from typing import Final
 from gateway.domain.errors import ConfigError, Unavailable
 
 MAX_TRIES: Final = 64  # ports of the range that other programs hold
+_EXPEDITED: Final = 46 << 2  # DSCP EF, what networks put voice first by (RFC 3246, RFC 4594)
 _BUFFER_BYTES: Final = 262_144  # over a second of packets of 20 ms with a stalled event loop
 
 
@@ -139,6 +140,9 @@ def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _EXPEDITED)
+        else:
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _EXPEDITED)
         opened.bind((host, port))
     except OSError:
         opened.close()

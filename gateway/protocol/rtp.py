@@ -137,7 +137,7 @@ class Reception:
 
     __slots__ = (
         "_base", "_before", "_clock_rate_hz", "_cycles", "_expected_prior", "_jitter", "_jump", "_received_prior",
-        "_timed_at_s", "_timestamp", "_transit", "changes", "last_at_s", "octets", "packets", "sequence", "ssrc",
+        "_timed_at_s", "_transit", "changes", "last_at_s", "octets", "packets", "sequence", "ssrc", "timestamp",
     )  # fmt: skip
 
     def __init__(self, clock_rate_hz: int = 8000) -> None:
@@ -152,7 +152,7 @@ class Reception:
         self._before = [0, 0]  # expected and received of earlier sources, whose loss is not forgotten
         self._base = 0
         self._cycles = 0
-        self._timestamp = 0
+        self.timestamp = 0  # of the last timed packet
         self._timed_at_s = 0.0
         self._transit: float | None = None
         self._jitter = 0.0
@@ -182,7 +182,7 @@ class Reception:
             ahead = (sequence - self.sequence) & _MASK16
             if ahead < MAX_DROPOUT:
                 if timed and ahead and self._transit is not None:
-                    step = ((timestamp - self._timestamp + 0x80000000) & _MASK32) - 0x80000000
+                    step = ((timestamp - self.timestamp + 0x80000000) & _MASK32) - 0x80000000
                     if step < 0 or step > (now_s - self._timed_at_s) * self._clock_rate_hz + self._jump:
                         self._restart(sequence, ssrc)
                         fresh = True
@@ -202,7 +202,7 @@ class Reception:
                 if change < 0x7FFFFFFF:  # else the timestamp wrapped between the two
                     self._jitter += (change - self._jitter) / 16
             self._transit = transit
-            self._timestamp = timestamp
+            self.timestamp = timestamp
             self._timed_at_s = now_s
         return fresh
 

@@ -227,3 +227,46 @@ def test_only_agreed_payload_types_are_accepted() -> None:
     assert not path.accepts(rtp(1, payload_type=96))
     assert not path.accepts(b"\x80\x00")
     assert not path.accepts(b"\x00" + rtp(1)[1:])
+
+
+def backlog(path: PacketPath, first: int, count: int, now_s: float) -> list[int | None]:
+    """Packets that come all at once."""
+    passed = [path.forward(rtp(first + n), now_s + n * 0.0005) for n in range(count)]
+    return [None if packet is None else parse_header(packet).sequence for packet in passed]
+
+
+def test_after_a_stall_only_the_last_packets_that_waited_go_on() -> None:
+    path = make_path()
+    run(path, [0, 1])
+    got = backlog(path, 2, 50, at(1) + 1.0)  # a second in which nothing came, then all of it
+    assert got[0] == 1002
+    assert got[1:47] == [None] * 46
+    assert got[47:] == [1049, 1050, 1051]  # with their own numbers: what was left out is lost, and is seen to be
+    assert path.dropped == {"backlog": 46}
+    assert path.reception.lost == 0
+    assert sequences(run(path, [52, 53])) == [1052, 1053]
+
+
+def test_a_speaker_who_paused_was_not_held_up() -> None:
+    path = make_path()
+    run(path, [0, 1])
+    passed = [
+        path.forward(build_packet(RtpHeader(0, n, (n + 100) * 160, SSRC), SOUND), at(n + 100) + 0.015 * (n % 2))
+        for n in range(2, 12)
+    ]
+    assert None not in passed
+
+
+def test_a_source_that_stood_still_and_goes_on_in_time_loses_nothing() -> None:
+    path = make_path()
+    run(path, [0, 1])
+    passed = [path.forward(rtp(n), at(n) + 1.0) for n in range(2, 8)]
+    assert None not in passed
+
+
+def test_a_new_source_after_a_stall_starts_afresh() -> None:
+    path = make_path()
+    run(path, [0, 1])
+    path.forward(rtp(2), at(1) + 1.0)
+    assert path.forward(rtp(3, ssrc=SSRC + 1), at(1) + 1.001) is not None
+    assert path.dropped == {}
