@@ -64,10 +64,11 @@ class AudioFigures:
 
 @dataclass(frozen=True, slots=True)
 class CallFigures:
-    """One call."""
+    """One call; ``instants_ms`` says what happened when, from the answer on."""
 
     direction: str
     setup_ms: float
+    instants_ms: dict[str, float]
     answer_to_audio_ms: float
     wa_to_sip: AudioFigures
     sip_to_wa: AudioFigures
@@ -113,7 +114,11 @@ def measure(record: CallRecord) -> CallFigures:
         first_audio_ms=1000 * (first_at_page_s - answered_s), other_gap_ms=0.0, lost=from_phone.lost,
     )  # fmt: skip
     later_ms = max(wa_to_sip.first_audio_ms, sip_to_wa.first_audio_ms)
-    return CallFigures(record.direction, _setup_ms(record), later_ms, wa_to_sip, sip_to_wa)
+    instants_ms = _instants_ms(
+        record, answered_s, audible_at_phone=first_at_phone_s, audible_at_page=first_at_page_s,
+        emitted_by_page=min((at for at in emitted if at >= answered_s), default=float("nan")),
+    )  # fmt: skip
+    return CallFigures(record.direction, _setup_ms(record), instants_ms, later_ms, wa_to_sip, sip_to_wa)
 
 
 def failures(figures: CallFigures, limits: Limits) -> list[str]:
@@ -243,6 +248,19 @@ def _first_audible_s(stream: Stream, since_s: float) -> float:
 
 def _instants(record: CallRecord, kind: str) -> list[float]:
     return sorted(float(mark["at"]) for mark in record.marks[kind])
+
+
+def _instants_ms(record: CallRecord, answered_s: float, **others: float) -> dict[str, float]:
+    """What happened when, in milliseconds from the answer: says where the time went."""
+    found = {f"whatsapp_{event['event']}": float(event["at"]) for event in record.marks["events"]}
+    for message in record.sip:
+        which = str(message.status) if message.status else message.method
+        whom = "to_phone" if message.datagram.target[1] == record.phone_port else "from_phone"
+        if record.phone_port in (message.datagram.source[1], message.datagram.target[1]) and which != "REGISTER":
+            of = f"_to_{message.method}" if message.status else ""
+            found.setdefault(f"sip_{which}{of}_{whom}".lower(), message.datagram.at_s)
+    found |= others
+    return {name: 1000 * (at_s - answered_s) for name, at_s in sorted(found.items(), key=lambda item: item[1])}
 
 
 def _event_s(record: CallRecord, name: str) -> float:

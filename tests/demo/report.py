@@ -37,7 +37,8 @@ def table(calls: Sequence[CallFigures], limits: Limits) -> str:
         "latency_count": f"≥ {limits.latency_count}",
         "first_audio_ms": f"≤ {limits.answer_to_audio_ms:g}",
     }
-    head = ["", *(f"{way}" for _ in calls for way in ("wa→sip", "sip→wa")), "limit"]
+    # Two columns have to hold the direction's name between them.
+    head = ["", *(way.rjust(7) for _ in calls for way in ("wa→sip", "sip→wa")), "limit"]
     rows = [head]
     for name, label in _ROWS:
         cells = [_number(getattr(audio, name)) for call in calls for audio in (call.wa_to_sip, call.sip_to_wa)]
@@ -52,7 +53,7 @@ def table(calls: Sequence[CallFigures], limits: Limits) -> str:
     over = " " * widths[0]
     for index, call in enumerate(calls):
         pair = widths[1 + 2 * index] + 2 + widths[2 + 2 * index]
-        over += "  " + call.direction[:pair].center(pair)
+        over += "  " + call.direction.center(pair)
     setups = [f"set-up, {call.direction}: {call.setup_ms:.0f} ms" for call in calls]
     return "\n".join([over.rstrip(), *lines, *setups])
 
@@ -65,6 +66,7 @@ def document(calls: Sequence[CallFigures], *, failed: Sequence[str], limits: Lim
                 "direction": call.direction,
                 "setup_ms": _rounded(call.setup_ms),
                 "answer_to_audio_ms": _rounded(call.answer_to_audio_ms),
+                "instants_ms": {name: _rounded(at_ms) for name, at_ms in call.instants_ms.items()},
                 "audio": {"wa_to_sip": _audio(call.wa_to_sip), "sip_to_wa": _audio(call.sip_to_wa)},
             }
             for call in calls

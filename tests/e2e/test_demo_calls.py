@@ -1,0 +1,74 @@
+"""The demo's calls, shorter: one in each direction, in each way that Chromium can be reached, and after its crash.
+
+What is asserted was heard: by a real SIP phone behind a real PBX, and by the far end of the page in a real Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.demo import chrome as chromes
+from tests.demo.call import Direction, Script, Spoken, make_call, write_script
+from tests.demo.chrome import UrlForm
+from tests.demo.measure import Limits, failures, measure
+from tests.demo.world import Ports, World, WorldOptions, world
+from tests.support.wire import may_tap
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(not may_tap(), reason="looking at packets needs root or CAP_NET_RAW"),
+]
+
+SCRIPT = Script(tone_s=2.0, speech_s=3.0, bursts=10)
+# Tone, level, SINAD and gaps as the demo wants them. How long things take depends on what else the machine does:
+# here only what would be a fault on any machine fails.
+LIMITS = Limits(
+    wa_to_sip_latency_ms_p50=120, sip_to_wa_latency_ms_p50=250, latency_count=8, answer_to_audio_ms=1000
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def spoken() -> Spoken:
+    return write_script(SCRIPT, seed=7)
+
+
+async def calls_hold(here: World, spoken: Spoken, folder: Path, say: Callable[[str], None]) -> None:
+    """Make a call in each direction and assert on what was heard."""
+    for direction in get_args(Direction):
+        record = await make_call(here, direction, spoken, folder, say)
+        figures = await asyncio.to_thread(measure, record)
+        assert failures(figures, LIMITS) == [], figures
+        assert (await here.status())["calls"] == []
+
+
+@pytest.mark.parametrize(
+    ("with_helper", "url_form"),
+    [(True, "ws"), (False, "http"), (False, "full")],
+    ids=["helper-ws", "no-helper-http", "no-helper-full"],
+)
+async def test_both_sides_hear_each_other(with_helper: bool, url_form: UrlForm, spoken: Spoken, tmp_path: Path) -> None:
+    options = WorldOptions(tmp_path, Ports.free(), with_helper=with_helper, url_form=url_form)
+    async with world(options, print) as here:
+        await here.configure(await here.configuration())
+        await here.wait_ready(print)
+        await calls_hold(here, spoken, tmp_path / "calls", print)
+
+
+@pytest.mark.parametrize("with_helper", [True, False], ids=["helper", "no-helper"])
+async def test_both_sides_hear_each_other_after_a_crash_of_chromium(
+    with_helper: bool, spoken: Spoken, tmp_path: Path
+) -> None:
+    options = WorldOptions(tmp_path, Ports.free(), with_helper=with_helper, url_form="ws")
+    async with world(options, print) as here:
+        await here.configure(await here.configuration())
+        await here.wait_ready(print)
+        await chromes.kill(here.chrome)
+        await here.wait_lost()
+        await here.wait_ready(print)
+        await calls_hold(here, spoken, tmp_path / "calls", print)
