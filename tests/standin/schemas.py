@@ -55,6 +55,7 @@ class Settings(_Closed):
         logged_in: whether the account is linked; the page follows without a reload.
         calling_enabled: the server property ``enable_web_calling``.
         late_state_ms: how long a new call is the active one before it has a state.
+        late_result_ms: how long after a call's last state its ``callLogResult`` comes.
         lid: whether peers are known by a LID, where a request does not say.
         not_on_whatsapp: numbers that are not there.
         unreachable: numbers whose phone never rings.
@@ -72,6 +73,7 @@ class Settings(_Closed):
     logged_in: bool = True
     calling_enabled: bool = True
     late_state_ms: Milliseconds = 60
+    late_result_ms: Milliseconds = 0
     lid: bool = False
     not_on_whatsapp: list[Phone] = []
     unreachable: list[Phone] = []

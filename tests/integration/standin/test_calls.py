@@ -106,6 +106,16 @@ async def test_reject(page: Page, stand_in: StandIn, phone: str) -> None:
     await stand_in.wait_for(lambda state: not state["ring_tone"]["playing"])
 
 
+async def test_result_may_come_after_the_end(page: Page, stand_in: StandIn, phone: str) -> None:
+    await stand_in.post("/settings", late_result_ms=300)
+    await page.evaluate("importDefault('WAWebCallCollection').on('change:activeCall', (call) => call ?? early())")
+    await page.evaluate("globalThis.early = () => (globalThis.atEnd = lastCall.callLogResult)")
+    await rung(page, stand_in, phone)
+    await stand_in.post("/hangup")
+    await page.wait_for("lastCall.callLogResult === 2")
+    assert await page.evaluate("atEnd") is None
+
+
 @pytest.mark.parametrize("sticks", [True, False])
 async def test_ring_tone_after_the_caller_gave_up(page: Page, stand_in: StandIn, sticks: bool, phone: str) -> None:
     await stand_in.post("/settings", ring_tone_sticks=sticks)

@@ -116,8 +116,14 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
     }
     const active = r("WAWebCallCollection").activeCall;
     if (active?.id === ended.info.id) {
-      active.callLogResult = result;
       active.callFailedReason = failedReason ?? active.callFailedReason;
+      // It comes with an event of its own, and nobody says that this is not slower than the last state.
+      const late = link().session.settings.late_result_ms;
+      if (late > 0) {
+        setTimeout(() => (active.callLogResult = result), late);
+      } else {
+        active.callLogResult = result;
+      }
     }
     show(states.CallStateEnding);
     call = null;
