@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -94,7 +95,14 @@ class Wire:
                 self.sent_at_s[number] = time.time()
             self.leg.send(header + g711.encode(self.codec, pcm))
             number += 1
-            await asyncio.sleep(max(0.0, start + number * PTIME_S - time.monotonic()))
+            late_s = time.monotonic() - (start + number * PTIME_S)
+            if late_s > PTIME_S:
+                start += late_s  # a backlog in one burst would grow Chrome's jitter buffer for many seconds
+            await asyncio.sleep(max(0.0, -late_s))
+
+    async def close(self) -> None:
+        """Close the leg that is in use, which may not be the first one."""
+        await self.leg.close()
 
     def bursts_sent_s(self, quiet_packets: int = 8) -> list[float]:
         """Wall-clock instants at which sound began to be sent after silence."""
@@ -163,8 +171,25 @@ class Rig:
             assert time.monotonic() < deadline, f"not within {timeout_s} s; events: {self.events}"
             await asyncio.sleep(0.02)
 
+    async def until_page(self, state: str, timeout_s: float = 10) -> None:
+        await self.until(lambda: [event["state"] for event in self.of_type("page.state")][-1:] == [state], timeout_s)
+
     async def until_state(self, state: int, timeout_s: float = 10) -> None:
         await self.until(lambda: any(event["state"] == state for event in self.of_type("call.state")), timeout_s)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the process's signals are not this server's business
 
 
 @contextlib.asynccontextmanager
@@ -173,13 +198,10 @@ async def serving(directory: Path) -> AsyncIterator[str]:
     config = uvicorn.Config(
         create_app(directory), host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
     )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    server = _Server(config)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
-        async with asyncio.timeout(10):
-            while not server.started:
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(server.listening.wait(), 10)
         try:
             yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         finally:
@@ -201,8 +223,8 @@ async def rig(stand_in: StandIn, browser: ChromiumProcess) -> AsyncIterator[Rig]
         stack.push_async_callback(page.close)
         page.subscribe(events.append, lambda: None, lambda why: None)
         leg = WebRtcLeg(addresses=[*local_addresses(), "127.0.0.1"])
-        stack.push_async_callback(leg.close)
         wire = Wire(leg)
+        stack.push_async_callback(wire.close)
         leg.set_receiver(wire.take)
         found = Rig(stand_in, page, wire, events)
         await found.until(lambda: any(event["state"] == "READY" for event in found.of_type("page.state")), 30)

@@ -14,6 +14,8 @@ export interface Stats {
   readonly speaker: MeterStats;
   readonly worklet: 'wasm' | 'plain';
   readonly ice: string;
+  /** Wait in Chrome's jitter buffer since the last call of stats(), the largest part of the delay towards WhatsApp. */
+  readonly jitter_buffer_ms: number | null;
 }
 
 export interface EngineParts {
@@ -98,7 +100,7 @@ export class Engine {
     return null;
   }
 
-  stats(): Stats {
+  async stats(): Promise<Stats> {
     const worklet = this.microphone.path === 'wasm' && this.speaker.path === 'wasm' ? 'wasm' : 'plain';
     const figures = (meter: Meter): MeterStats => meter.stats();
     return {
@@ -106,6 +108,7 @@ export class Engine {
       speaker: figures(this.speaker.meter),
       worklet,
       ice: this.peer.ice,
+      jitter_buffer_ms: await this.peer.jitterBufferMs(),
     };
   }
 

@@ -19,6 +19,11 @@ export class Peer {
   private sender: RTCRtpSender | null = null;
   private track: MediaStreamTrack | null = null;
   private codec: Codec | null = null;
+  private buffered: { delay: number; count: number; receiver: RTCRtpReceiver | null } = {
+    delay: 0,
+    count: 0,
+    receiver: null,
+  };
 
   /** @param Connection RTCPeerConnection as it was before the page could replace it. */
   constructor(
@@ -68,6 +73,22 @@ export class Peer {
     const answer = connection.localDescription?.sdp;
     if (answer === undefined) throw new PonteError('internal', 'the answer has no description');
     return answer;
+  }
+
+  /** How long sound waits in Chrome's jitter buffer, averaged since the last look; null without sound. */
+  async jitterBufferMs(): Promise<number | null> {
+    const receiver = this.connection?.getReceivers()[0];
+    if (receiver === undefined) return null;
+    for (const entry of (await receiver.getStats()).values()) {
+      const found = entry as { type: string; jitterBufferDelay?: number; jitterBufferEmittedCount?: number };
+      if (found.type !== 'inbound-rtp') continue;
+      const now = { delay: found.jitterBufferDelay ?? 0, count: found.jitterBufferEmittedCount ?? 0 };
+      const before = this.buffered.receiver === receiver ? this.buffered : { delay: 0, count: 0 };
+      this.buffered = { ...now, receiver };
+      const count = now.count - before.count;
+      return count > 0 ? Math.round((1000 * (now.delay - before.delay)) / count) : null;
+    }
+    return null;
   }
 
   /** What is sent from now on, and, when a later connection replaces this one, there as well; null sends nothing. */
