@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 import structlog
 
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, Refused, Unavailable
 from gateway.protocol.sip.events import (
-    Answered,
     Cancelled,
     Ended,
     Failed,
@@ -41,15 +41,20 @@ class SipCall:
         driver: the stack.
         session: the core's side; None while an outbound call waits for the server's address.
         max_events: events that wait to be taken.
+        settle_s: how long `bye` and `cancel` wait for the peer.
+        local_address: until there is a session, the address towards the server.
     """
 
-    def __init__(self, driver: Driver, session: Session | None, *, max_events: int, local_address: str) -> None:
+    def __init__(
+        self, driver: Driver, session: Session | None, *, max_events: int, settle_s: float, local_address: str
+    ) -> None:
         self._driver = driver
         self._session = session
         self._local_address = local_address
         # room for the events that must get through: the last one, and Answered before it
         self._queue: asyncio.Queue[SipEvent] = asyncio.Queue(max_events + 4)
         self._max_events = max_events
+        self._settle_s = settle_s
         self._last: SipEvent | None = None
         self._taken_last = False
         self._closed = asyncio.Event()
@@ -87,13 +92,18 @@ class SipCall:
         return event
 
     async def bye(self, reason: Reason | None = None) -> None:
-        """End the call, whatever its state, and wait until the peer knows or has had 64*T1 to answer."""
+        """End the call, whatever its state; waits a little for the peer, and BYE is repeated without us after that."""
         session = self._session
         if session is not None and session.state is SessionState.CONFIRMED:
             session.bye(reason, self._driver.now())
             self._driver.flush()
         if session is not None and session.state is not SessionState.TERMINATED:
-            await self._closed.wait()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settle_s):
+                await self._closed.wait()
 
     async def reinvite(self, sdp: str) -> str:
         """Offer a changed session and return the answer.
@@ -191,8 +201,8 @@ class SipCall:
 class IncomingInvite(SipCall):
     """An inbound call. Its caller was authenticated, or calls from the server's own address."""
 
-    def __init__(self, driver: Driver, session: ServerSession, *, max_events: int) -> None:
-        super().__init__(driver, session, max_events=max_events, local_address=session.flow.local[0])
+    def __init__(self, driver: Driver, session: ServerSession, *, max_events: int, settle_s: float) -> None:
+        super().__init__(driver, session, max_events=max_events, settle_s=settle_s, local_address=session.flow.local[0])
         self._server_session = session
         self.request_user: str = session.request.uri.user or ""
         self.caller_user, self.caller_name = session.caller
@@ -250,9 +260,9 @@ class IncomingInvite(SipCall):
 class OutgoingInvite(SipCall):
     """An outbound call."""
 
-    def __init__(self, driver: Driver, *, max_events: int, call_id: str, local_address: str) -> None:
+    def __init__(self, driver: Driver, *, max_events: int, settle_s: float, call_id: str, local_address: str) -> None:
         self._call_id = call_id
-        super().__init__(driver, None, max_events=max_events, local_address=local_address)
+        super().__init__(driver, None, max_events=max_events, settle_s=settle_s, local_address=local_address)
         self._client_session: ClientSession | None = None
         self._given_up: Failed | None = None
 
@@ -276,7 +286,7 @@ class OutgoingInvite(SipCall):
         self._closed.set()
 
     async def cancel(self, reason: Reason | None = None) -> None:
-        """Give the call up and wait until that is settled; the last event is then Failed, or Ended."""
+        """Give the call up; the last event is Failed, or Ended when it was answered. Waits a little for the peer."""
         session = self._client_session
         if session is None:
             self._given_up = Failed(487, "Request Terminated")
@@ -287,11 +297,8 @@ class OutgoingInvite(SipCall):
         else:
             session.cancel(reason, self._driver.now())
             self._driver.flush()
-            await self._closed.wait()
+            await self._settle()
 
     async def bye(self, reason: Reason | None = None) -> None:
         """End the call: BYE when it was answered, CANCEL before."""
         await self.cancel(reason)
-
-
-__all__ = ["Answered", "Driver", "IncomingInvite", "OutgoingInvite", "SipCall"]

@@ -157,6 +157,12 @@ class Endpoint:
                 self._resolver = self._stack.owner.spawn(self._keep_resolved(), "sip resolve server")
         self.publish()
 
+    def take(self, settings: EndpointSettings, listener: ListenerStatus) -> None:
+        """Take settings that change only who may call."""
+        self.settings = settings
+        self.listener = listener
+        self.publish()
+
     async def halt(self, detail: str) -> None:
         """Stop registering and looking up; calls in progress go on. Waits a little for the unregistration."""
         if self._resolver is not None:
@@ -206,6 +212,9 @@ class Endpoint:
             await asyncio.sleep(limits.resolve_again_s)
 
     def _take_targets(self, targets: list[Target]) -> None:
+        port = self.port
+        if port is not None:
+            targets = [one for one in targets if one.transport != "udp" or port.supports(one.host)]
         changed = targets != self._targets
         had_none = not self._targets
         self._targets = targets
@@ -281,6 +290,9 @@ class Endpoint:
         except Unavailable as error:
             call.failed_to_start(error)
             return
+        except asyncio.CancelledError:
+            call.failed_to_start(Unavailable("SIP is stopping"))
+            raise
         if call.wanted:
             self._start(call, flow, user, sdp, caller, headers)
 

@@ -244,8 +244,10 @@ class SipPort:
                 udp.bind((host, self.number))
                 self.number = udp.getsockname()[1]
                 transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
-            except BaseException:
+            except OSError as error:
                 udp.close()
+                if len(hosts) > 1 and family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL:
+                    continue  # IPv6 is switched off
                 raise
             self._udp[family] = transport
             if tcp:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.protocol.sip.agent import AgentSettings
 from gateway.protocol.sip.target import SipServer
@@ -50,6 +50,14 @@ class EndpointSettings:
         """The user part of Contact."""
         return self.contact_user or self.user or self.listen_user
 
+    def registers_like(self, other: EndpointSettings) -> bool:
+        """Whether a change from *other* leaves the registration and what is sent to the server as they are."""
+        mine, theirs = (
+            replace(one, contact_user=one.contact, listen_user="", listen_secret="", realm="", algorithms=())
+            for one in (self, other)
+        )
+        return mine == theirs
+
     @property
     def takes_calls(self) -> bool:
         """Whether anybody could be allowed to call."""
@@ -75,6 +83,7 @@ class StackSettings:
         resolve_retry_cap_s: longest such pause.
         port_linger_s: how long a port that no account uses stays open for the ends of transactions.
         close_timeout_s: how long closing waits for unregistering and BYE.
+        settle_s: how long `bye` and `cancel` wait for the peer; the transaction goes on without them.
         max_events: events of a call that wait to be taken.
         local_address_s: how long the local address towards a peer is remembered.
     """
@@ -93,5 +102,6 @@ class StackSettings:
     resolve_retry_cap_s: float = 60.0
     port_linger_s: float = 5.0
     close_timeout_s: float = 3.0
+    settle_s: float = 2.0
     max_events: int = 64
     local_address_s: float = 30.0

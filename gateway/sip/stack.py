@@ -72,8 +72,13 @@ class SipStack:
 
     async def close(self) -> None:
         """Unregister, hang up, and close every port; waits no longer than the settings allow."""
-        for endpoint in list(self._endpoints.values()):
-            await endpoint.close()
+        async with self._change:
+            endpoints = list(self._endpoints.values())
+            for endpoint in endpoints:
+                self.agent.remove_endpoint(endpoint.id)
+            await asyncio.gather(*(endpoint.halt("Closed") for endpoint in endpoints))
+            for endpoint in endpoints:
+                self._drop(endpoint)
         calls = list(self._calls.values())
         try:
             async with asyncio.timeout(self.settings.close_timeout_s):
@@ -152,9 +157,12 @@ class SipStack:
                 port.public_address = settings.public_address or port.public_address
             else:
                 port, listener = await self._open(settings)
-            await endpoint.halt("The configuration changed")
-            endpoint.settings = settings
-            endpoint.begin(port, listener)
+            if port is endpoint.port and settings.registers_like(old):
+                endpoint.take(settings, listener)
+            else:
+                await endpoint.halt("The configuration changed")
+                endpoint.settings = settings
+                endpoint.begin(port, listener)
             self._reap_ports()
         endpoint.on_status()
 
@@ -163,10 +171,13 @@ class SipStack:
         async with self._change:
             self.agent.remove_endpoint(endpoint.id)
             await endpoint.halt("Closed")
-            self._endpoints.pop(endpoint.id, None)
-            endpoint.listener = ListenerStatus("off", 0, "Closed")
-            endpoint.port = None
+            self._drop(endpoint)
             self._reap_ports()
+
+    def _drop(self, endpoint: Endpoint) -> None:
+        self._endpoints.pop(endpoint.id, None)
+        endpoint.listener = ListenerStatus("off", 0, "Closed")
+        endpoint.port = None
 
     def _check_sharing(self, settings: EndpointSettings, but: Endpoint | None) -> None:
         """Refuse what could not be told apart on one port."""
@@ -200,8 +211,7 @@ class SipStack:
         if settings.takes_calls and settings.listen_port is not None:
             await port.open(settings.listen_host, settings.listen_port)
         else:
-            host = "::" if settings.server is not None and ":" in settings.server.host else "0.0.0.0"
-            await port.open(host, 0)
+            await port.open("::", 0)
         self._ports[port.key] = port
         return port, self._listener_status(settings, port)
 
@@ -243,7 +253,11 @@ class SipStack:
     def new_outgoing(self, local_address: str) -> OutgoingInvite:
         """Make the shell of an outbound call."""
         return OutgoingInvite(
-            self, max_events=self.settings.max_events, call_id=self.token(), local_address=local_address
+            self,
+            max_events=self.settings.max_events,
+            settle_s=self.settings.settle_s,
+            call_id=self.token(),
+            local_address=local_address,
         )
 
     def start_outgoing(self, call: OutgoingInvite, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
@@ -325,7 +339,9 @@ class SipStack:
 
     def _on_new_call(self, output: NewCall) -> None:
         endpoint = self._endpoints.get(output.endpoint)
-        call = IncomingInvite(self, output.session, max_events=self.settings.max_events)
+        call = IncomingInvite(
+            self, output.session, max_events=self.settings.max_events, settle_s=self.settings.settle_s
+        )
         self._calls[output.session.id] = call
         if endpoint is None:
             call.reject(503, retry_after_s=self.settings.core.limits.retry_after_s)

@@ -272,10 +272,11 @@ class Agent:
 
     def _on_options(self, request: IncomingRequest, flow: Flow) -> None:
         """Say whether calls are taken; nothing about who we are (the asker is not authenticated)."""
-        here = self._at(flow)
-        asked = [one for one in here if flow.remote[0] in one.sources] or here
-        user = request.uri.user
-        asked = [one for one in asked if user and user in {one.contact_user, one.listen_user}] or asked
+        asked = self._at(flow)
+        if known := [one for one in asked if flow.remote[0] in one.sources]:
+            # only a PBX that we know may ask about one account
+            user = request.uri.user
+            asked = [one for one in known if user and user == one.contact_user] or known
         if asked and not any(one.available for one in asked):
             self._reply(request, flow, 503, [("Retry-After", str(asked[0].retry_after_s))])
         else:
@@ -286,14 +287,15 @@ class Agent:
             # RFC 7332 section 4: a B2BUA ends loops as a proxy does
             self._reply(request, flow, 483)
             return
+        if self._engine.layer.is_merged(request):
+            self._reply(request, flow, 482)
+            return
         endpoint = self._authenticate(request, flow, now)
         if endpoint is None:
             return
         if not endpoint.available:
             reason = Reason("Q.850", 41, endpoint.unavailable_text)
             self._reply(request, flow, 503, [("Retry-After", str(endpoint.retry_after_s)), ("Reason", str(reason))])
-        elif self._engine.layer.is_merged(request):
-            self._reply(request, flow, 482)
         elif (request.body.strip() and request.sdp is None) or _encoded(request):
             self._reply(request, flow, 415, [("Accept", SDP), ("Accept-Encoding", "identity")])
         elif self._engine.layer.full or len(self._engine.sessions) >= self._engine.limits.max_sessions:

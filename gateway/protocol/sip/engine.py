@@ -154,6 +154,11 @@ class AuthenticatedRequest:
         on_final: gets the final response, or None and the cause (``timeout``, ``transport``). For INVITE it is
             called for each 2xx.
         on_provisional: gets provisional responses.
+
+    Attributes:
+        transaction: the last try's.
+        dropped: nobody wants to hear of it any more.
+        unwanted: it was cancelled; a challenge is not answered any more.
     """
 
     def __init__(
@@ -169,6 +174,7 @@ class AuthenticatedRequest:
         self._tried: set[tuple[bool, str]] = set()
         self.transaction: ClientTransaction | None = None
         self.dropped = False
+        self.unwanted = False
 
     def send(self, now: float) -> None:
         """Send it, with what we know of credentials."""
@@ -185,7 +191,7 @@ class AuthenticatedRequest:
         if response.status < 200:
             if self._on_provisional is not None:
                 self._on_provisional(response, now)
-        elif response.status in {401, 407} and self._auth.learn(response, self._tried):
+        elif not self.unwanted and response.status in {401, 407} and self._auth.learn(response, self._tried):
             self.send(now)
         else:
             self._on_final(response, "", now)

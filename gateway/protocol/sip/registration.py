@@ -179,6 +179,8 @@ class Registration:
                 self._bound = None
                 self._engine.emit(RegistrationChanged(self))
 
+        if self._request is not None:
+            self._request.dropped = True  # an unregistration that is still open; its CSeq is older
         self._request = AuthenticatedRequest(self._engine, make, flow, self._auth, done)
         self._request.send(now)
 

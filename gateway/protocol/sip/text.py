@@ -258,6 +258,9 @@ def _uri_parameters(parts: list[str]) -> Parameters:
     return Parameters(**values)
 
 
+_VIA: Final = re.compile(r"SIP ?/ ?2\.0 ?/ ?([A-Za-z0-9.\-]+) ([^ ]+) ?(: ?[0-9]+)?", re.IGNORECASE)
+
+
 def parse_via(text: str) -> Via:
     """Read one Via value.
 
@@ -266,21 +269,8 @@ def parse_via(text: str) -> Via:
     """
     raw = text.strip()
     pieces = split_list(raw, ";")
-    protocol, _, sent_by = pieces[0].strip().replace("\t", " ").rpartition(" ")
     # blanks are allowed around the slashes and the colon (RFC 4475 section 3.1.1.1)
-    name, *version_and_transport = [part.strip() for part in protocol.split("/")]
-    if name.upper() != "SIP" or len(version_and_transport) != 2 or version_and_transport[0] != "2.0":
-        # the sent-by itself may hold blanks around its colon: "host : port"
-        return _parse_spaced_via(raw, pieces)
-    host, port = parse_host_port(sent_by)
-    return Via(version_and_transport[1].upper(), host, port, parse_params(pieces[1:]), raw)
-
-
-_SPACED_VIA: Final = re.compile(r"SIP ?/ ?2\.0 ?/ ?([A-Za-z0-9.\-]+) ([^ ]+) ?(: ?[0-9]+)?", re.IGNORECASE)
-
-
-def _parse_spaced_via(raw: str, pieces: list[str]) -> Via:
-    matched = _SPACED_VIA.fullmatch(" ".join(pieces[0].split()))
+    matched = _VIA.fullmatch(" ".join(pieces[0].split()))
     if matched is None:
         raise RemoteProtocolError("Via is malformed")
     host, port = parse_host_port(matched[2] + (matched[3] or "").replace(" ", ""))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sipmessage import Request
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.dialog import Dialog, contact_of, record_routes
+from gateway.protocol.sip.dialog import Dialog, DialogKey, contact_of, record_routes
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResponses
 from gateway.protocol.sip.events import Answered, Failed, Reason, Ringing, parse_reason
@@ -17,6 +17,7 @@ from gateway.protocol.sip.message import PHRASES, IncomingResponse, set_headers,
 from gateway.protocol.sip.session import Session, SessionState
 from gateway.protocol.sip.text import parse_uri
 from gateway.protocol.sip.timers import Timer
+from gateway.protocol.sip.transactions import ServerTransaction
 
 _MOST_FORKS = 16
 
@@ -55,6 +56,7 @@ class ClientSession(Session):
         self._invite = AuthenticatedRequest(engine, self._make, flow, auth, self._on_final, self._on_provisional)
         self._early_sdp: dict[str, str] = {}
         self._forks: dict[str, Transmit] = {}
+        self._early: set[DialogKey] = set()
         self._provisional = False
         self._cancelled = False
         self._cancel_sent = False
@@ -87,10 +89,31 @@ class ClientSession(Session):
         if self._cancelled:
             self._send_cancel(now)
         elif self.state is SessionState.EARLY and response.status > 100:
-            sdp = response.sdp
+            sdp, tag = response.sdp, response.to.tag
             if sdp is not None and len(self._early_sdp) < _MOST_FORKS:
-                self._early_sdp[response.to.tag] = sdp
+                self._early_sdp[tag] = sdp
+            if tag and len(self._early) < _MOST_FORKS:
+                key = (self.call_id, self._local_tag, tag)
+                self._early.add(key)
+                self._engine.dialogs[key] = self
             self._tell(Ringing(response.status, sdp))
+
+    def on_request(self, transaction: ServerTransaction, now: float) -> None:
+        """Take a request in the dialog; in an early one only what changes nothing is answered 200."""
+        if self.state is not SessionState.EARLY:
+            super().on_request(transaction, now)
+            return
+        request = transaction.request
+        harmless = request.method in {"INFO", "OPTIONS"} or (request.method == "UPDATE" and not request.body)
+        response = transaction.make(200 if harmless else 500)
+        self._describe(response, transaction.flow)
+        transaction.respond(response, now)
+
+    def _leave_early(self) -> None:
+        for key in self._early:
+            if self._dialog is None or key != self._dialog.key:
+                self._engine.dialogs.pop(key, None)
+        self._early.clear()
 
     def _on_final(self, response: IncomingResponse | None, cause: str, now: float) -> None:
         if response is None:
@@ -105,6 +128,7 @@ class ClientSession(Session):
     def _fail(self, event: Failed, now: float) -> None:
         if self._give_up is not None:
             self._give_up.cancel()
+        self._leave_early()
         if self.state is SessionState.EARLY:
             self._terminate(event, now)
 
@@ -123,6 +147,7 @@ class ClientSession(Session):
         sdp = response.sdp or self._early_sdp.get(tag)
         if self.state is SessionState.EARLY and not self._cancelled and sdp is not None:
             self._set_dialog(dialog)
+            self._leave_early()
             self._move(SessionState.CONFIRMED)
             self._tell(Answered(sdp))
             return
@@ -162,6 +187,7 @@ class ClientSession(Session):
         if self.state is not SessionState.EARLY or self._cancelled:
             return
         self._cancelled = True
+        self._invite.unwanted = True
         self._cancel_reason = reason
         if self._provisional:
             self._send_cancel(now)
@@ -177,6 +203,6 @@ class ClientSession(Session):
 
     def _gave_up(self, now: float) -> None:
         """No final answer 64*T1 after CANCEL (RFC 3261 section 9.1): the INVITE counts as cancelled."""
+        self._fail(Failed(487, PHRASES[487]), now)
         if self._invite.transaction is not None:
             self._invite.transaction.fail("timeout", now)
-        self._fail(Failed(487, PHRASES[487]), now)
