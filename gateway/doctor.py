@@ -127,7 +127,8 @@ class _AccountChecks:
         )
         self._token = settings.helper_token.get_secret_value() if settings.helper_token is not None else None
         self._helper_url = config.node_remote_helper or ("" if config.chrome_remote_url else settings.local_helper_url)
-        self._chrome: BrowserEndpoint | None = None
+        self._relay: BrowserEndpoint | None = None  # Chrome, as the helper says
+        self._chrome: BrowserEndpoint | None = None  # Chrome, where it answered
 
     def all(self) -> list[tuple[str, str, Work]]:
         """Name, fix and work of each check, in the order of the audio's way."""
@@ -167,20 +168,22 @@ class _AccountChecks:
         if not self._config.chrome_remote_url:
             cdp = (await client.browser()).get("cdp") or {}
             # The helper says where it listens as seen from itself; from here its host is the one it answered on.
-            self._chrome = HttpEndpoint(endpoint.host, int(cdp["port"]), token=endpoint.token)
+            self._relay = HttpEndpoint(endpoint.host, int(cdp["port"]), token=endpoint.token)
         return f"{endpoint}: Chrome is {health.get('chrome')}"
 
     def _helper_endpoint(self) -> HttpEndpoint:
         return parse_http_url(self._helper_url).with_default_token(self._token)
 
     async def _chrome_reachable(self) -> str:
+        endpoint = self._relay
         if self._config.chrome_remote_url:
             token = self._helper_endpoint().token if self._helper_url else self._token
-            self._chrome = parse_browser_url(self._config.chrome_remote_url).with_default_token(token)
-        if self._chrome is None:
-            raise Unavailable("the helper did not say where Chrome is")
-        version = await chrome_version(self._chrome, self._http)
-        return f"{version.product} at {self._chrome}"
+            endpoint = parse_browser_url(self._config.chrome_remote_url).with_default_token(token)
+        if endpoint is None:
+            raise Unavailable("not checked: the helper did not say where Chrome is")
+        version = await chrome_version(endpoint, self._http)
+        self._chrome = endpoint
+        return f"{version.product} at {endpoint}"
 
     async def _assets(self) -> str:
         chrome = self._chrome

@@ -111,6 +111,7 @@ async def test_nothing_is_there(settings: Settings) -> None:
     found = await results(settings)
     failed = {name.removeprefix("acme: ") for name, result in found.items() if not result.ok}
     assert failed == {"helper", "chrome", "assets", "page", "sip server"}
+    assert found["acme: page"].detail == "not checked: Chrome is not reachable"
     assert found["acme: sip listener"].ok
     text = doctor.as_text(list(found.values()))
     assert "hunter2" not in text + doctor.as_json(list(found.values()))
