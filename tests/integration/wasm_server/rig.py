@@ -12,11 +12,11 @@ import time
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import uvicorn
+from starlette.applications import Starlette
 
 from gateway.browser.assets import fetch_assets
 from gateway.browser.cdp import connect_cdp
@@ -30,7 +30,7 @@ from gateway.webrtc.leg import WebRtcLeg
 from gateway.webrtc.seam import local_addresses
 from tests.standin.server import StandIn
 from tests.support.audio import Samples
-from tests.support.chromium import ChromiumProcess, chromium
+from tests.support.chromium import ChromiumProcess
 from wasm_server.app import create_app
 from wasm_server.build import build, default_directory
 
@@ -193,11 +193,9 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[str]:
-    """Serve *directory* on a free loopback port; gives the base URL."""
-    config = uvicorn.Config(
-        create_app(directory), host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
-    )
+async def serve(app: Starlette) -> AsyncIterator[str]:
+    """Serve *app* on a free loopback port; gives the base URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
     server = _Server(config)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve())
@@ -209,34 +207,45 @@ async def serving(directory: Path) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def rig(stand_in: StandIn, browser: ChromiumProcess) -> AsyncIterator[Rig]:
-    """Open the stand-in with the bundle, wait for READY, and connect a leg to it."""
+async def attached(browser: ChromiumProcess, url: str) -> AsyncIterator[tuple[PageTarget, Wire, list[dict[str, Any]]]]:
+    """Open *url* with the bundle; gives the page, a wire whose leg is not connected yet, and the events."""
     directory = default_directory()
     await asyncio.to_thread(build, directory)
-    settings = BrowserSettings()
     events: list[dict[str, Any]] = []
     async with contextlib.AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(serving(directory))
-        assets = await fetch_assets(base_url)
-        cdp = await stack.enter_async_context(connect_cdp(parse_browser_url(browser.http_url), settings))
-        page = await open_page(cdp, url=stand_in.url, assets=assets, helper=None)
+        assets = await fetch_assets(await stack.enter_async_context(serve(create_app(directory))))
+        cdp = await stack.enter_async_context(connect_cdp(parse_browser_url(browser.http_url), BrowserSettings()))
+        page = await open_page(cdp, url=url, assets=assets, helper=None)
         stack.push_async_callback(page.close)
         page.subscribe(events.append, lambda: None, lambda why: None)
-        leg = WebRtcLeg(addresses=[*local_addresses(), "127.0.0.1"])
-        wire = Wire(leg)
+        wire = Wire(new_leg())
         stack.push_async_callback(wire.close)
-        leg.set_receiver(wire.take)
-        found = Rig(stand_in, page, wire, events)
-        await found.until(lambda: any(event["state"] == "READY" for event in found.of_type("page.state")), 30)
-        await leg.accept(await page.connect_media(await leg.offer()))
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(wire.run())
             try:
-                yield found
+                yield page, wire, events
             finally:
                 sending.cancel()
         with contextlib.suppress(Exception):
             await cdp.send("Target.closeTarget", {"targetId": page.target_id}, timeout_s=5)
 
 
-__all__ = ["FRAME", "RATE_HZ", "Rig", "Wire", "chromium", "rig", "serving"]
+def new_leg() -> WebRtcLeg:
+    """A leg that reaches a Chromium on this machine."""
+    return WebRtcLeg(addresses=[*local_addresses(), "127.0.0.1"])
+
+
+async def connect(page: PageTarget, wire: Wire) -> None:
+    """Connect the wire's leg to the page."""
+    wire.leg.set_receiver(wire.take)
+    await wire.leg.accept(await page.connect_media(await wire.leg.offer()))
+
+
+@contextlib.asynccontextmanager
+async def rig(stand_in: StandIn, browser: ChromiumProcess) -> AsyncIterator[Rig]:
+    """Open the stand-in with the bundle, wait for READY, and connect a leg to it."""
+    async with attached(browser, stand_in.url) as (page, wire, events):
+        found = Rig(stand_in, page, wire, events)
+        await found.until_page("READY", 30)
+        await connect(page, wire)
+        yield found

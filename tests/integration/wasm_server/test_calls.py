@@ -12,9 +12,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.browser.errors import PageError
-from gateway.webrtc.leg import WebRtcLeg
-from gateway.webrtc.seam import local_addresses
-from tests.integration.wasm_server.rig import RATE_HZ, Rig, rig
+from tests.integration.wasm_server.rig import RATE_HZ, Rig, connect, new_leg, rig
 from tests.standin.schemas import Settings
 from tests.standin.server import StandIn
 from tests.support.audio import Samples, fit_sine, sine
@@ -289,15 +287,10 @@ async def test_tones_of_the_module_are_heard_where_they_are_sent(there: Rig) -> 
 async def test_a_new_leg_takes_over_in_a_call(there: Rig) -> None:
     """The gateway lost its end and offers anew; the page goes on with the call's sound."""
     await answered(there)
-    async with contextlib.AsyncExitStack() as stack:
-        leg = WebRtcLeg(addresses=[*local_addresses(), "127.0.0.1"])
-        stack.push_async_callback(leg.close)
-        await leg.accept(await there.page.call("answer", await leg.offer()))
-        earlier, there.wire.leg = there.wire.leg, leg
-        earlier.set_receiver(None)
-        leg.set_receiver(there.wire.take)
-        await earlier.close()
-        stack.pop_all()
+    earlier, there.wire.leg = there.wire.leg, new_leg()
+    earlier.set_receiver(None)
+    await connect(there.page, there.wire)
+    await earlier.close()
     await asyncio.sleep(0.5)
     there.wire.received.clear()
     check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)

@@ -1,0 +1,121 @@
+"""A small web site whose pages use audio in ways that WhatsApp Web does not, or not yet."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from tests.integration.wasm_server.rig import serve
+
+PROCESSORS: Final = """
+// A sine of the given frequency and amplitude.
+class Player extends AudioWorkletProcessor {
+  constructor(options) {
+    super();
+    Object.assign(this, {hz: 500, amplitude: 0.1, at: 0, ...options.processorOptions});
+  }
+  process(_inputs, outputs) {
+    for (const channel of outputs[0]) {
+      for (let i = 0; i < channel.length; i++) {
+        channel[i] = this.amplitude * Math.sin((2 * Math.PI * this.hz * (this.at + i)) / sampleRate);
+      }
+    }
+    this.at += outputs[0][0].length;
+    return true;
+  }
+}
+registerProcessor("player", Player);
+registerProcessor("some-playback-processor", class extends Player {});
+
+// Tells level and zero crossings of each tenth of a second, and whether there was a channel at all.
+class Listener extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.reset();
+  }
+  reset() {
+    Object.assign(this, {energy: 0, count: 0, crossings: 0, empty: 0, step: 0});
+  }
+  process(inputs) {
+    const [channel] = inputs[0];
+    if (channel === undefined) {
+      this.empty += 1;
+      this.count += 128;
+    }
+    for (const sample of channel ?? []) {
+      this.energy += sample * sample;
+      this.crossings += this.last <= 0 && sample > 0 ? 1 : 0;
+      this.step = Math.max(this.step, Math.abs(sample - (this.last ?? 0)));
+      this.last = sample;
+      this.count += 1;
+    }
+    if (this.count >= sampleRate / 10) {
+      const dbfs = 10 * Math.log10((2 * this.energy) / this.count + 1e-12);
+      const hz = (this.crossings * sampleRate) / this.count;
+      this.port.postMessage({dbfs, hz, empty: this.empty, step: this.step});
+      this.reset();
+    }
+    return true;
+  }
+}
+registerProcessor("listener", Listener);
+"""
+
+SCRIPT: Final = """
+globalThis.contexts = {};
+globalThis.open = async (rate) => {
+  const context = new AudioContext({sampleRate: rate});
+  await context.audioWorklet.addModule("/processors.js");
+  await context.resume();
+  return context;
+};
+globalThis.play = (context, hz, amplitude, name = "player") =>
+  new AudioWorkletNode(context, name, {
+    numberOfInputs: 0, outputChannelCount: [1], processorOptions: {hz, amplitude},
+  });
+globalThis.heard = [];
+globalThis.listen = (context, source) => {
+  const node = new AudioWorkletNode(context, "listener", {numberOfOutputs: 0});
+  node.port.onmessage = (event) => heard.push(event.data);
+  source.connect(node);
+  return node;
+};
+"""
+
+# The page's script comes by src, and no policy of the page knows us.
+POLICY: Final = "script-src 'self'; object-src 'none'; require-trusted-types-for 'script'"
+
+
+def _site() -> Starlette:
+    def page(request: Request) -> Response:
+        policy = POLICY if "nowasm" in request.query_params else POLICY.replace("'self'", "'self' 'wasm-unsafe-eval'")
+        text = "<!doctype html><title>site</title><script src=/page.js></script><p>page"
+        return Response(text, media_type="text/html", headers={"content-security-policy": policy})
+
+    def script(_request: Request) -> Response:
+        return Response(SCRIPT, media_type="text/javascript")
+
+    def processors(_request: Request) -> Response:
+        return Response(PROCESSORS, media_type="text/javascript")
+
+    def missing(_request: Request) -> Response:
+        return PlainTextResponse("no", status_code=404)
+
+    return Starlette(
+        routes=[
+            Route("/", page), Route("/page.js", script), Route("/processors.js", processors), Route("/{rest}", missing)
+        ]
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def site() -> AsyncIterator[str]:
+    """Serve the site on a free loopback port; gives its address."""
+    async with serve(_site()) as base_url:
+        yield f"{base_url}/"

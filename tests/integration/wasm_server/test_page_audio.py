@@ -1,0 +1,286 @@
+"""The audio paths of the bundle in pages that are not WhatsApp, in real Chromium: what must hold for any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from gateway.browser.page import PageTarget
+from tests.integration.wasm_server.rig import RATE_HZ, Wire, attached, connect
+from tests.integration.wasm_server.site import site
+from tests.support.audio import fit_sine, sine
+from tests.support.chromium import ChromiumProcess, chromium
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+
+Opened = tuple[PageTarget, Wire, list[dict[str, Any]]]
+PCMU: Final = {"codec": "PCMU"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[ChromiumProcess]:
+    async with chromium() as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def opened(browser: ChromiumProcess, query: str = "") -> AsyncIterator[Opened]:
+    """A fresh page of the site with the bundle; no leg is connected."""
+    async with site() as url, attached(browser, url + query) as found:
+        yield found
+
+
+async def level(page: PageTarget, hz: float, *, looks: int = 4) -> float:
+    """Level in dBFS of what the page's listener heard last, which must be of *hz*; -120 for silence."""
+    await page.evaluate("heard.length = 0")
+    await until(page, f"heard.length >= {looks}")
+    found = await page.evaluate(f"heard.slice(-{looks - 1})")
+    assert all(one["empty"] == 0 for one in found)
+    dbfs = float(np.median([one["dbfs"] for one in found]))
+    if dbfs > -80:
+        assert float(np.median([one["hz"] for one in found])) == pytest.approx(hz, abs=12)
+    return dbfs
+
+
+def tone_of(wire: Wire, seconds: float = 0.6) -> tuple[float, float]:
+    """Frequency and level of what the page sent last."""
+    sound = wire.heard(seconds)
+    if not sound.size or np.max(np.abs(sound)) < 0.001:
+        return 0.0, -120.0
+    size = RATE_HZ // 5
+    fits = [fit_sine(sound[at : at + size], RATE_HZ) for at in range(0, len(sound) - size + 1, size)]
+    return float(np.median([fit.hz for fit in fits])), float(np.median([fit.dbfs for fit in fits]))
+
+
+def check_sent(wire: Wire, hz: float) -> None:
+    """The page sends this tone at -20 dBFS now."""
+    found_hz, found_dbfs = tone_of(wire)
+    assert abs(found_hz - hz) < 1
+    assert abs(found_dbfs + 20) < 1.5
+
+
+async def until(page: PageTarget, expression: str, timeout_s: float = 10) -> None:
+    """Wait until *expression* is true in the page."""
+    deadline = time.monotonic() + timeout_s
+    while not await page.evaluate(expression):
+        assert time.monotonic() < deadline, f"not true within {timeout_s} s: {expression}"
+        await asyncio.sleep(0.1)
+
+
+async def test_a_microphone_opened_before_any_connection_sounds_when_it_comes(browser: ChromiumProcess) -> None:
+    async with opened(browser) as (page, wire, _):
+        await page.evaluate("""(async () => {
+            globalThis.stream = await navigator.mediaDevices.getUserMedia({audio: true});
+            globalThis.context = await open(16000);
+            listen(context, context.createMediaStreamSource(stream));
+        })()""")
+        assert await level(page, 0) == pytest.approx(-120, abs=1)
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        wire.say(sine(1000, -20, 8, RATE_HZ))
+        await asyncio.sleep(1)
+        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
+
+        await page.evaluate("stream.getAudioTracks()[0].enabled = false")
+        assert await level(page, 1000) < -80
+        await page.evaluate("stream.getAudioTracks()[0].enabled = true")
+        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
+        await page.evaluate("stream.getAudioTracks()[0].stop()")
+        await page.evaluate("heard.length = 0")
+        await asyncio.sleep(0.5)
+        assert all(one["dbfs"] < -80 for one in await page.evaluate("heard.slice(2)"))
+
+
+@pytest.mark.parametrize("rate_hz", [44100, 48000])
+async def test_other_sample_rates_work_both_ways(browser: ChromiumProcess, rate_hz: int) -> None:
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        wire.say(sine(1000, -20, 10, RATE_HZ))
+        await page.evaluate(f"""(async () => {{
+            const context = globalThis.context = await open({rate_hz});
+            const stream = await navigator.mediaDevices.getUserMedia({{audio: true}});
+            listen(context, new MediaStreamAudioSourceNode(context, {{mediaStream: stream}}));
+            globalThis.player = play(context, 500, 0.1);
+            player.connect(context.destination);
+        }})()""")
+        await asyncio.sleep(1)
+        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
+        check_sent(wire, 500)
+        assert (await page.call("stats"))["worklet"] == "wasm"
+
+
+async def test_only_the_playback_of_a_call_is_taken(browser: ChromiumProcess) -> None:
+    """Worklets at the destination are; oscillators, buffers, elements and what a worklet merely filters are not."""
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        await page.evaluate("""(async () => {
+            const context = globalThis.context = await open(48000);
+            const tone = new OscillatorNode(context, {frequency: 2000});
+            tone.connect(context.destination);
+            const buffer = context.createBuffer(1, 48000, 48000);
+            buffer.getChannelData(0).fill(0.5);
+            const sound = new AudioBufferSourceNode(context, {buffer, loop: true});
+            sound.connect(context.destination);
+            // Fed by something: it filters, though what it gives is a sound of its own here.
+            const filter = new AudioWorkletNode(context, "player", {processorOptions: {hz: 1500, amplitude: 0.1}});
+            tone.connect(filter).connect(context.destination);
+            [tone, sound].forEach((source) => source.start());
+        })()""")
+        await asyncio.sleep(0.8)
+        wire.received.clear()
+        await asyncio.sleep(0.6)
+        assert tone_of(wire)[1] == -120
+
+        await page.evaluate("(globalThis.first = play(context, 500, 0.1)).connect(context.destination)")
+        await asyncio.sleep(1)
+        check_sent(wire, 500)
+
+        # One that is named for playback is the call's; the other one is not any more, until it is alone again.
+        await page.evaluate("""
+            globalThis.named = play(context, 800, 0.1, "some-playback-processor");
+            named.connect(context.destination)""")
+        await asyncio.sleep(1)
+        assert tone_of(wire)[0] == pytest.approx(800, abs=1)
+        await page.evaluate("named.disconnect()")
+        await asyncio.sleep(1)
+        assert tone_of(wire)[0] == pytest.approx(500, abs=1)
+
+        # Cut and connected again in one turn, as a page does that changes its volume node.
+        await page.evaluate("""
+            first.disconnect();
+            first.connect(new GainNode(context, {gain: 0.5})).connect(context.destination)""")
+        await asyncio.sleep(1)
+        check_sent(wire, 500)
+
+
+async def test_playback_nodes_of_one_context_are_mixed_and_limited(browser: ChromiumProcess) -> None:
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        await page.evaluate("""(async () => {
+            const context = globalThis.context = await open(16000);
+            for (let n = 0; n < 10; n++) play(context, 500, 0.02).connect(context.destination);
+        })()""")
+        await page.call("startMedia", PCMU)
+        await asyncio.sleep(1.2)
+        hz, dbfs = tone_of(wire)
+        assert hz == pytest.approx(500, abs=1)
+        assert dbfs == pytest.approx(-14, abs=1.5)  # 10 x 0.02, in phase: created in one turn
+
+        await page.evaluate("for (let n = 0; n < 4; n++) play(context, 500, 0.9).connect(context.destination)")
+        await asyncio.sleep(1)
+        assert np.max(np.abs(wire.heard(0.6))) <= 0.93  # -1 dBFS and G.711's rounding
+        assert (await page.call("stats"))["speaker"]["clipped"] > 0
+
+
+async def test_the_newest_of_two_contexts_is_sent_and_the_other_when_it_closes(browser: ChromiumProcess) -> None:
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        await page.evaluate("""(async () => {
+            globalThis.older = await open(16000);
+            play(older, 500, 0.1).connect(older.destination);
+            globalThis.newer = await open(48000);
+            play(newer, 900, 0.1).connect(newer.destination);
+        })()""")
+        await asyncio.sleep(1)
+        assert tone_of(wire)[0] == pytest.approx(900, abs=1)
+        await page.evaluate("newer.close()")
+        await asyncio.sleep(1)
+        assert tone_of(wire)[0] == pytest.approx(500, abs=1)
+
+
+async def test_other_uses_of_the_track_hear_the_microphone(browser: ChromiumProcess) -> None:
+    """A page that sends the track through a connection of its own, and listens to its clone by an element's stream."""
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        wire.say(sine(1000, -20, 10, RATE_HZ))
+        await page.evaluate("""(async () => {
+            const stream = await navigator.mediaDevices.getUserMedia({audio: true});
+            const [near, far] = [new RTCPeerConnection(), new RTCPeerConnection()];
+            globalThis.peers = [near, far];
+            near.onicecandidate = (event) => far.addIceCandidate(event.candidate ?? undefined);
+            far.onicecandidate = (event) => near.addIceCandidate(event.candidate ?? undefined);
+            const arrived = new Promise((resolve) => { far.ontrack = (event) => resolve(event.track); });
+            near.addTrack(stream.getAudioTracks()[0], stream);
+            await near.setLocalDescription();
+            await far.setRemoteDescription(near.localDescription);
+            await far.setLocalDescription();
+            await near.setRemoteDescription(far.localDescription);
+            const remote = new MediaStream([await arrived]);
+            globalThis.element = new Audio();
+            element.muted = true;
+            element.srcObject = remote;
+            await element.play();
+            globalThis.context = await open(48000);
+            listen(context, context.createMediaStreamSource(remote));
+        })()""")
+        await asyncio.sleep(2)
+        assert await level(page, 1000) == pytest.approx(-20, abs=2)
+
+
+async def test_a_page_that_forbids_wasm_is_heard_all_the_same(browser: ChromiumProcess) -> None:
+    async with opened(browser, "?nowasm") as (page, wire, events):
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        wire.say(sine(1000, -20, 8, RATE_HZ))
+        await page.evaluate("""(async () => {
+            const context = globalThis.context = await open(16000);
+            const stream = await navigator.mediaDevices.getUserMedia({audio: true});
+            listen(context, context.createMediaStreamSource(stream));
+            play(context, 500, 0.1).connect(context.destination);
+        })()""")
+        await asyncio.sleep(1)
+        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
+        check_sent(wire, 500)
+        stats = await page.call("stats")
+        assert (stats["worklet"], stats["mic"]["rms_dbfs"]) == ("plain", None)
+        assert any("without the media module" in event.get("message", "") for event in events)
+
+
+async def test_coming_of_the_module_makes_no_click(browser: ChromiumProcess) -> None:
+    """The page listens to a tone while the path changes from plain to the module."""
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        await page.call("startMedia", PCMU)
+        wire.say(sine(300, -20, 8, RATE_HZ))
+        # The listener is there before our module: it sees the change, which comes some tens of milliseconds later.
+        await asyncio.sleep(1)
+        await page.evaluate("""(async () => {
+            const context = globalThis.context = await open(48000);
+            const stream = await navigator.mediaDevices.getUserMedia({audio: true});
+            listen(context, context.createMediaStreamSource(stream));
+        })()""")
+        await until(page, "__ponte.stats().then((stats) => stats.mic.frames > 0)")
+        await asyncio.sleep(0.3)
+        found = await page.evaluate("heard")
+        # A sine of 300 Hz at 0.1 moves 0.004 from sample to sample at most; a cut in it could move 0.1 and more.
+        assert max(one["step"] for one in found) < 0.02
+        assert max(one["dbfs"] for one in found) < -18
+
+
+async def test_the_page_finds_a_browser_as_it_was(browser: ChromiumProcess) -> None:
+    async with opened(browser) as (page, _, _):
+        assert await page.evaluate("""(async () => {
+            const context = new AudioContext();
+            const node = new GainNode(context);
+            const chained = node.connect(context.destination) === context.destination;
+            const subclass = new (class extends OscillatorNode {})(context) instanceof AudioNode;
+            const names = [AudioNode.prototype.connect.name, navigator.mediaDevices.getUserMedia.name];
+            let refused = "";
+            try { node.disconnect(new GainNode(context)); } catch (error) { refused = error.name; }
+            const element = new OscillatorNode(context);
+            const foreign = context.createMediaStreamDestination().stream;
+            const source = context.createMediaStreamSource(foreign);
+            const video = await navigator.mediaDevices.getUserMedia({video: true}).catch((error) => error.name);
+            return [chained, subclass, names, refused, source.mediaStream === foreign, video];
+        })()""") == [True, True, ["connect", "getUserMedia"], "InvalidAccessError", True, "NotFoundError"]
