@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -22,13 +23,16 @@ from gateway.api.server import ApiServer
 from gateway.browser.assets import PAGE_ABI, REQUIRED
 from gateway.browser.discovery import list_pages
 from gateway.browser.endpoint import parse_browser_url
+from gateway.browser.helper import HelperClient
+from gateway.browser.local_helper import LocalHelper, LocalHelperSettings
 from gateway.browser.settings import HttpSettings
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.sip.settings import EndpointSettings
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
-from tests.support.chromium import chromium
+from tests.integration.browser.site import until
+from tests.support.chromium import BASE_FLAGS, chromium
 from tests.support.ports import free_ports
 from wasm_server.app import create_app
 
@@ -192,7 +196,7 @@ async def test_the_page(settings: Settings, script: str, ok: bool, words: list[s
         served(Starlette(routes=[Route("/", page)])) as page_port,
         chromium(url=f"http://127.0.0.1:{page_port}/") as chrome,
     ):
-        await loaded(chrome.ws_url)
+        await until(lambda: loaded(chrome.ws_url), 20)
         config = BridgeConfig(
             enabled=True, sip_listen_user="u", sip_listen_port=free_ports(), chrome_remote_url=chrome.ws_url
         )
@@ -205,13 +209,8 @@ async def test_the_page(settings: Settings, script: str, ok: bool, words: list[s
         assert "no page of web.whatsapp.com is open" in (await results(settings))["acme: page"].detail
 
 
-async def loaded(url: str) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            pages = await list_pages(parse_browser_url(url), HttpSettings())
-            if any(page.title == "loaded" for page in pages):
-                return
-            await asyncio.sleep(0.05)
+async def loaded(url: str) -> bool:
+    return any(page.title == "loaded" for page in await list_pages(parse_browser_url(url), HttpSettings()))
 
 
 async def test_the_assets(settings: Settings, tmp_path: Path) -> None:
@@ -238,3 +237,26 @@ async def test_a_gateway_that_runs_keeps_its_ports(settings: Settings) -> None:
         found = await results(settings)
     assert "the gateway answers" in found["api"].detail
     assert "which runs" in found["acme: sip listener"].detail
+
+
+async def healthy(client: HelperClient) -> bool:
+    return bool((await client.health())["status"] == "ok")
+
+
+async def test_a_helper_says_where_chrome_is(settings: Settings, tmp_path: Path) -> None:
+    # The helper itself makes Chrome headless; its token comes from the URL, or from the settings.
+    own = LocalHelperSettings(profile=tmp_path / "profile", flags=BASE_FLAGS[1:])
+    async with LocalHelper(own) as helper:
+        client = HelperClient(helper.helper_endpoint)
+        await until(lambda: healthy(client), 30)
+        endpoint = helper.helper_endpoint
+        bare = f"http://{endpoint.netloc}"
+        config = BridgeConfig(enabled=True, sip_listen_user="u", sip_listen_port=free_ports(), node_remote_helper=bare)
+        await store_config(settings, config)
+        refused = await results(settings)
+        assert not refused["acme: helper"].ok
+        assert "not checked" in refused["acme: chrome"].detail
+        found = await results(settings.model_copy(update={"helper_token": SecretStr(endpoint.token or "")}))
+        assert found["acme: helper"].ok
+        assert "Chrome/" in found["acme: chrome"].detail
+        assert (endpoint.token or "") not in doctor.as_text(list(found.values()))
