@@ -197,13 +197,14 @@ async def serve(app: Starlette) -> AsyncIterator[str]:
     """Serve *app* on a free loopback port; gives the base URL."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
     server = _Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve())
+    # Not of a TaskGroup: that would cancel it when the block fails, and leave its socket open.
+    serving = asyncio.create_task(server.serve())
+    try:
         await asyncio.wait_for(server.listening.wait(), 10)
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @contextlib.asynccontextmanager
