@@ -6,6 +6,7 @@ An account has one call at a time, as on the real page.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
 import time
 import uuid
@@ -21,6 +22,7 @@ from tests.standin.sound import FRAME, PAGE_SOUNDS_HZ, Samples
 from tests.standin.tape import HeardTape, SayQueue
 
 FRAME_S: Final = 0.02
+LEAD_FRAMES: Final = 8  # 160 ms that lie ready in the page, so that a stall of either side makes no gap
 MY_PHONE: Final = "4930901820"
 AUDIBLE: Final = 104  # -50 dBFS
 
@@ -48,6 +50,7 @@ class FarEnd:
         self.pages_seen = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._pongs: dict[int, asyncio.Future[Message]] = {}
+        self._numbers = itertools.count(1)
         self._first: set[str] = set()
         self._phones: dict[str, str] = {}  # by LID, of everyone that the page has heard of
 
@@ -175,7 +178,7 @@ class FarEnd:
         """
         if self.media is None:
             raise NotNow("No call has its audio up.")
-        number = len(self._pongs) + 1
+        number = next(self._numbers)
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._pongs[number] = answer
         try:
@@ -274,10 +277,11 @@ class FarEnd:
             call, media = self.call, self.media
             if call is None or media is None or media.call_id != call.id or not call.audible:
                 continue
-            samples = self.say.frame()
-            self._note_first("first_audio_out", call, samples)
-            media.send(struct.pack("<IId", media.said * FRAME % 2**32, 0, time.time() * 1000) + samples.tobytes())
-            media.said += 1
+            for _ in range(1 if media.said else LEAD_FRAMES):
+                samples = self.say.frame()
+                self._note_first("first_audio_out", call, samples)
+                media.send(struct.pack("<IId", media.said * FRAME % 2**32, 0, time.time() * 1000) + samples.tobytes())
+                media.said += 1
 
     # --- inside ---
 

@@ -54,8 +54,7 @@ __d("WAWebVoipCallAudio", ["WAWebVoipAcquireMediaStream", "WAWebScriptUrl"], fun
         autoGainControl: true,
       });
       this.checkOpen();
-      await this.startPlayback();
-      await this.startCapture();
+      await Promise.all([this.startPlayback(), this.startCapture()]);
     }
 
     checkOpen() {

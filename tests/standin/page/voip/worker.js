@@ -1,16 +1,17 @@
 // The line to the far end, in a thread of its own: 20 ms frames of 16 kHz s16 both ways over one WebSocket, each with
 // a header of 16 bytes: first sample's number (u32), zero (u32), sender's wall clock in ms (f64). Little endian.
 //
-// Towards the page there is a jitter buffer in the playback ring. It starts with START of silence. From then on, what
-// counts is how low it ran in the last second: where that is less than LOW it gets more silence, where it is more than
-// HIGH it loses some, both only while nobody speaks, so that a tone is never touched. If it runs dry all the same there
-// is a gap; with speech in it, that is counted as an underrun.
+// Towards the page there is a jitter buffer in the playback ring. The far end begins a call with 160 ms at once, which
+// is its first depth; it may grow to the ring's 512 ms where the page's audio clock loses time. What counts from then on
+// is how low it ran in the last second: less than LOW and it gets more silence, more than HIGH and it loses some, both
+// only while nobody speaks, so that a tone is never touched. Where it runs dry it starts again with AGAIN of silence; if
+// somebody was speaking, that gap is counted as an underrun.
 "use strict";
 
 const FRAME = 320; // 20 ms
-const START = 1280; // 80 ms
-const LOW = 640; // 40 ms of margin for a loaded machine
-const HIGH = 1920; // 120 ms
+const AGAIN = 1600; // 100 ms
+const LOW = 960; // 60 ms of margin for a loaded machine
+const HIGH = 3520; // 220 ms
 const WINDOW = 50; // frames: one second
 
 const lines = new Map();
@@ -19,9 +20,10 @@ let socket = null;
 let open = false;
 let setup = null;
 let captured = 0;
+let begun = false;
 let spoke = false;
 let lowest = Infinity;
-let watched = 0;
+let watched = -10; // the frames of the beginning, which find the ring still filling
 
 function ringAt(offset) {
   return {
@@ -55,14 +57,16 @@ function play(ring, data) {
     silent &&= pcm[index] === 0;
   }
   const held = fill(ring);
-  lowest = Math.min(lowest, held);
   watched += 1;
-  if (held === 0) {
+  if (watched > 0) {
+    lowest = Math.min(lowest, held);
+  }
+  if (held === 0 && begun) {
     if (spoke) {
       counts.underruns += 1;
       report();
     }
-    push(ring, new Float32Array(START));
+    push(ring, new Float32Array(AGAIN));
   } else if (held + pcm.length >= ring.samples.length) {
     counts.dropped += 1;
     report();
@@ -80,6 +84,7 @@ function play(ring, data) {
     lowest = held;
     watched = 0;
   }
+  begun = true;
   spoke = !silent;
   push(ring, samples);
 }
