@@ -19,7 +19,7 @@ from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.ids import AccountId, new_call_id
 from gateway.domain.phone import parse_request_user
-from gateway.domain.states import Direction
+from gateway.domain.states import CallState, Direction
 from gateway.domain.termination import Termination
 from gateway.media.plane import MediaPlane
 from gateway.page.driver import PageCall
@@ -191,6 +191,11 @@ class Account:
 
     # ---- calls
 
+    @property
+    def _in_call(self) -> bool:
+        """Whether the line is taken. A call whose legs are being closed does not count: the next one waits for it."""
+        return self._call is not None and self._call.state is not CallState.ENDING
+
     def _on_invite(self, invite: IncomingInvite) -> None:
         line = self._link.line if self._link else None
         number = parse_request_user(invite.request_user, self._context.default_region)
@@ -200,7 +205,7 @@ class Account:
             refuse(invite, t.NO_NUMBER)
         elif line is None:
             refuse(invite, t.PAGE_UNAVAILABLE)
-        elif self._call is not None or line.driver.busy:
+        elif self._in_call or line.driver.busy:
             refuse(invite, t.LINE_BUSY)
         else:
             driver = line.driver
@@ -213,9 +218,9 @@ class Account:
 
     def _on_incoming(self, page: PageCall) -> None:
         line, endpoint, config = (self._link.line if self._link else None), self._endpoint, self._config
-        if line is None or endpoint is None or config.sip_server is None or self._call is not None or self._draining:
+        if line is None or endpoint is None or config.sip_server is None or self._in_call or self._draining:
             # Left ringing: the account's own phone can still take it.
-            self._log.info("incoming_call_left_alone", sip=endpoint is not None, busy=self._call is not None)
+            self._log.info("incoming_call_left_alone", sip=endpoint is not None, busy=self._in_call)
             return
         extension = config.sip_extension or (self._link.own_number if self._link else None) or config.sip_user or ""
         self._start(
@@ -239,17 +244,26 @@ class Account:
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call
-        self._call_task = self._group.create_task(self._run_call(call, flow, sip_user))
+        self._call_task = self._group.create_task(self._run_call(call, flow, sip_user, self._call_task))
 
-    async def _run_call(self, call: Call, flow: Callable[[Call], Awaitable[Termination]], sip_user: str) -> None:
+    async def _run_call(
+        self,
+        call: Call,
+        flow: Callable[[Call], Awaitable[Termination]],
+        sip_user: str,
+        before: asyncio.Task[None] | None,
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         try:
             await self._context.book.begin(call, sip_user)
             await call.run(flow)
         finally:
-            self._call = self._call_task = None
             await self._context.book.end(call, sip_user)
-            await self._apply_page()
-            self._tell_sip()
+            if self._call is call:
+                self._call = self._call_task = None
+                await self._apply_page()
+                self._tell_sip()
 
 
 def _summary(call: Call) -> CallSummary:

@@ -104,6 +104,9 @@ class PageCallProgress:
             return None
         if state == WaCallState.CALL_ACTIVE_ELSEWHERE:
             return self.on_gone(end_reason, elsewhere=True)
+        if state == WaCallState.CALL_STATE_ENDING and (self.active or not self.outgoing):
+            # An unanswered outgoing call goes on until `on_gone`, which has the reason that the PBX is told.
+            return self.on_gone(end_reason)
         if state == WaCallState.PREACCEPT_RECEIVED and self.outgoing and not (self.ringing or self.active):
             self.ringing = True
             return PageRinging()

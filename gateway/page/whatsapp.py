@@ -154,6 +154,7 @@ class WhatsAppDriver:
         try:
             placed = wire.parse_placed(await self._target.call("dial", number, timeout_s=_DIAL_TIMEOUT_S))
         except PageError as error:
+            self._log.info("dial_refused", page_code=error.page_code, detail=error.sentence)
             raise CallRefused(_DIAL_REFUSALS.get(error.page_code, t.UNREACHABLE)) from error
         finally:
             self._dialing -= 1

@@ -52,6 +52,14 @@ class FarEnd:
         """Take the account's call."""
         await self._ask("POST", "/answer", json={})
 
+    async def reject(self, reason: str = "declined") -> None:
+        """Do not take the account's call: ``declined``, ``busy``, ``timeout``, ``unreachable`` or ``blocked``."""
+        await self._ask("POST", "/reject", json={"reason": reason})
+
+    async def settings(self, **changes: object) -> None:
+        """Change how the stand-in behaves; tests/standin/schemas.py lists the settings."""
+        await self._ask("POST", "/settings", json=changes)
+
     async def hang_up(self) -> None:
         """End the call."""
         await self._ask("POST", "/hangup", json={})

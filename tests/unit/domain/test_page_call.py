@@ -59,6 +59,15 @@ def test_the_end_of_an_unanswered_incoming_call() -> None:
     assert PageCallProgress(outgoing=False).on_state(WaCallState.CALL_ACTIVE_ELSEWHERE) == PageEnded(t.ELSEWHERE)
 
 
+def test_an_ending_call_is_over_at_once_where_the_reason_is_known_already() -> None:
+    active = PageCallProgress(outgoing=True)
+    assert play(active, 2, 6, 13, 13) == [PageRinging(), PageActive(), PageEnded(t.HANGUP)]
+    assert play(PageCallProgress(outgoing=False), 3, 13) == [PageEnded(t.CANCELLED)]
+    unanswered = PageCallProgress(outgoing=True)
+    assert play(unanswered, 2, 13) == [PageRinging()]
+    assert unanswered.on_gone(1) == PageEnded(t.NO_ANSWER)
+
+
 def test_after_the_end_nothing_comes() -> None:
     progress = PageCallProgress(outgoing=True)
     assert progress.on_lost(t.PAGE_LOST) == PageEnded(t.PAGE_LOST)

@@ -1,0 +1,271 @@
+"""What goes wrong, with everything real: Chromium, page, PBX, phone. Each fault is told, and over by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from gateway.protocol.sip.digest import DigestClient
+from gateway.sip import (
+    Caller,
+    Endpoint,
+    EndpointSettings,
+    Failed,
+    Reason,
+    Ringing,
+    SipServer,
+    SipStack,
+)
+from tests.demo.world import TRUNK, Ports, World, WorldOptions, world
+from tests.support.audio import read_wav
+from tests.support.ports import LOOPBACK, free_ports
+from tests.support.wire import may_tap
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
+NUMBER = "5511977776666"
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """The whole product, configured and READY."""
+    options = WorldOptions(tmp_path_factory.mktemp("world"), Ports.free(), with_helper=True, tap=may_tap())
+    async with world(options, print) as one:
+        await one.configure(await one.configuration())
+        await one.wait_ready(print)
+        yield one
+
+
+@contextlib.asynccontextmanager
+async def trunk_caller(here: World, *, password: str = TRUNK.answer_secret) -> AsyncIterator[Endpoint]:
+    """A SIP user agent that calls the gateway directly, as a PBX does."""
+    stack = SipStack()
+    await stack.start()
+    try:
+        server = SipServer(LOOPBACK, here.options.ports.sip, "udp")
+        endpoint = await stack.add_endpoint(EndpointSettings(server=server, listen_port=None), lambda _: None)
+        endpoint._auth = DigestClient(TRUNK.answer_user, password, stack.token)
+        yield endpoint
+    finally:
+        await stack.close()
+
+
+async def outcome(call: Any) -> Any:
+    """The final event of a call that is not answered."""
+    async with asyncio.timeout(20):
+        while isinstance(event := await call.next_event(), Ringing):
+            pass
+    return event
+
+
+async def part(here: World, name: str, *states: str, timeout_s: float = 20) -> dict[str, str]:
+    """Wait until a part says one of *states*; give what it says."""
+    deadline = time.monotonic() + timeout_s
+    while (found := (await here.status())["state"][name])["state"] not in states:
+        assert time.monotonic() < deadline, (name, found, here.gateway.tail())
+        await asyncio.sleep(0.1)
+    return dict(found)
+
+
+async def ready_again(here: World) -> None:
+    await here.wait_ready(print, timeout_s=30)
+
+
+async def seen_calls(here: World) -> int:
+    state = await here.far_end.state()
+    return len(state["ended_calls"]) + (state["call"] is not None)
+
+
+@pytest.mark.parametrize("password", ["wrong", None], ids=["wrong_password", "no_credentials"])
+async def test_nobody_without_the_password_makes_whatsapp_ring(here: World, password: str | None) -> None:
+    before = await seen_calls(here)
+    async with trunk_caller(here, password=password or "") as caller:
+        if password is None:
+            caller._auth = DigestClient("", "", lambda: "x")
+        failed = await outcome(caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000")))
+    assert isinstance(failed, Failed)
+    assert failed.status in {401, 403}
+    await asyncio.sleep(0.5)  # what would ring would have rung by now: dialling takes 0.1 s
+    assert await seen_calls(here) == before
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "cause"), [("declined", 603, 21), ("busy", 486, 17), ("timeout", 480, 19)]
+)
+async def test_what_the_far_end_does_is_what_the_pbx_is_told(here: World, reason: str, status: int, cause: int) -> None:
+    async with trunk_caller(here) as caller:
+        call = caller.invite(user="+" + NUMBER, sdp=OFFER, caller=Caller("1000"))
+        async with asyncio.timeout(15):
+            assert await call.next_event() == Ringing(180)
+        await here.far_end.reject(reason)
+        failed = await outcome(call)
+    assert isinstance(failed, Failed)
+    assert failed.status == status
+    assert failed.reason is not None
+    assert (failed.reason.protocol, failed.reason.cause) == ("Q.850", cause)
+
+
+async def test_a_number_that_is_not_on_whatsapp(here: World) -> None:
+    await here.far_end.settings(not_on_whatsapp=[NUMBER])
+    try:
+        async with trunk_caller(here) as caller:
+            failed = await outcome(caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000")))
+    finally:
+        await here.far_end.settings(not_on_whatsapp=[])
+    assert isinstance(failed, Failed)
+    assert (failed.status, failed.reason) == (404, Reason("Q.850", 1, "Not on WhatsApp"))
+
+
+async def test_no_number_in_the_request_uri(here: World) -> None:
+    async with trunk_caller(here) as caller:
+        failed = await outcome(caller.invite(user="reception", sdp=OFFER, caller=Caller("1000")))
+    assert isinstance(failed, Failed)
+    assert failed.status == 484
+
+
+async def test_a_second_call_is_told_that_the_line_is_busy(here: World) -> None:
+    async with trunk_caller(here) as caller:
+        first = caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000"))
+        async with asyncio.timeout(15):
+            assert await first.next_event() == Ringing(180)
+        failed = await outcome(caller.invite(user="5511966665555", sdp=OFFER, caller=Caller("1001")))
+        await first.cancel()
+    assert isinstance(failed, Failed)
+    assert failed.status == 503
+    assert failed.reason is not None
+    assert failed.reason.cause == 34
+    await here.far_end.wait_for(lambda state: state["call"] is None, what="end of the call", timeout_s=10)
+
+
+async def test_page_sounds_that_are_not_the_call_never_reach_the_phone(here: World) -> None:
+    """The ring tone, and message sounds in the call."""
+    await here.far_end.settings(message_sounds=True)
+    state = await here.far_end.state()
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await asyncio.sleep(5)
+    played = (await here.far_end.state())["message_sounds"]["played"]
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    assert played > 0
+    heard, rate_hz = read_wav(here.phone.recorded()[-1])
+    sounds = [hz for group in state["sounds_hz"].values() for hz in group]
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) / (len(heard) / 4)
+    frequencies = np.fft.rfftfreq(len(heard), 1 / rate_hz)
+    for hz in sounds:
+        level = spectrum[np.abs(frequencies - hz) < 5].max()
+        assert level < 1e-3, f"{hz} Hz reached the phone"
+    assert len(heard) > 3 * rate_hz
+    state = await here.far_end.state()
+    assert not state["ring_tone"]["playing"], "the ring tone went on after the call"
+    assert state["csp_reports"] == []
+
+
+async def test_chromium_dies_in_a_call(here: World) -> None:
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    os.kill(await here.chrome.pid(), signal.SIGKILL)
+    killed_s = time.time()
+    closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    assert closed.at_s - killed_s < 1.5  # the product's bound is 1 s; half a second for the test's own machine
+    await ready_again(here)
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+
+
+async def test_a_page_that_is_logged_out_takes_no_calls_and_says_so(here: World) -> None:
+    await here.far_end.settings(logged_in=False)
+    try:
+        said = await part(here, "page", "LOGIN_REQUIRED")
+        assert "QR" in said["detail"] or "log" in said["detail"].lower()
+        async with trunk_caller(here) as caller:
+            failed = await outcome(caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000")))
+        assert isinstance(failed, Failed)
+        assert failed.status == 503
+        assert failed.reason is not None
+        assert failed.reason.cause == 41
+    finally:
+        await here.far_end.settings(logged_in=True)
+    await ready_again(here)
+
+
+async def test_a_pbx_that_refuses_the_registration(here: World) -> None:
+    answer = await here.configure({"enabled": True, "sipPass": "wrong"})
+    assert answer["config"]["sipUser"] == TRUNK.user
+    said = await part(here, "registration", "refused")
+    assert said["detail"]
+    assert (await here.status())["state"]["page"]["state"] == "READY"
+    await here.configure({"enabled": True, "sipPass": (await here.configuration())["sipPass"]})
+    await ready_again(here)
+
+
+async def test_assets_that_are_not_what_the_manifest_says(here: World) -> None:
+    manifest = {
+        "abi": 1,
+        "version": "0",
+        "wajs": "0",
+        "files": {
+            name: {"path": f"/{name}", "sha256": "0" * 64, "bytes": 1, "type": "text/javascript"}
+            for name in ("page.js", "wa.js", "worklet.js", "media.wasm")
+        },
+    }
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        body = json.dumps(manifest).encode() if b"manifest" in line else b"x"
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    port = free_ports()
+    async with await asyncio.start_server(serve, LOOPBACK, port):
+        await here.configure({"enabled": True, "wasmServerPort": port})
+        said = await part(here, "page", "DETACHED")
+        deadline = time.monotonic() + 10
+        while "sha256" not in said["detail"] and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+            said = (await here.status())["state"]["page"]
+        assert "sha256" in said["detail"], said
+    await here.configure({"enabled": True, "wasmServerPort": here.options.ports.wasm})
+    await ready_again(here)
+
+
+async def test_a_stop_lets_the_call_in_progress_end(tmp_path: Path) -> None:
+    options = WorldOptions(tmp_path, Ports.free(), with_helper=False, tap=False)
+    async with world(options, print) as here:
+        await here.configure(await here.configuration())
+        await ready_again(here)
+        mark = here.phone.mark()
+        await here.far_end.ring("+5511988887777", name="Maria")
+        await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+        here.gateway.signal(signal.SIGTERM)
+        async with trunk_caller(here) as caller:
+            failed = await outcome(caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000")))
+        assert isinstance(failed, Failed)
+        assert failed.status == 503
+        assert here.gateway.alive()
+        await here.phone.hang_up()
+        await here.gateway.wait_for(lambda: not here.gateway.alive(), what="end", timeout_s=10)
