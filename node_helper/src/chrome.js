@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Launcher } from 'chrome-launcher';
+import { WebSocket } from 'ws';
 import { chromeFlags } from './flags.js';
 import { log } from './log.js';
 import { prepareProfile } from './profile.js';
@@ -10,7 +11,7 @@ import { prepareProfile } from './profile.js';
 /**
  * @typedef {object} Pace how fast things are tried
  * @property {number} start_ms until Chrome's port must listen
- * @property {number} stop_ms for Chrome to write its profile after SIGTERM
+ * @property {number} stop_ms for Chrome to close and write its profile, and again after SIGTERM
  * @property {number} backoff_min_ms pause before the first restart
  * @property {number} backoff_max_ms cap of the doubled pause
  * @property {number} steady_ms after this long up, the pause starts small again
@@ -22,7 +23,7 @@ import { prepareProfile } from './profile.js';
 /** @type {Pace} */
 export const PACE = {
   start_ms: 30_000,
-  stop_ms: 5000,
+  stop_ms: 3000,
   backoff_min_ms: 250,
   backoff_max_ms: 30_000,
   steady_ms: 30_000,
@@ -157,9 +158,9 @@ export class Chrome {
     try {
       // The launcher goes on polling the port of a Chrome that has ended already, so its end is watched here.
       const early = await Promise.race([launched, untilSet(() => exit)]);
-      if (early) throw new Error(`${early} at its start; see chrome-err.log in the profile folder`);
+      if (early) throw new Error(`${early} at its start; ${this.#whyEarly()}`);
       this.port = launcher.port ?? 0;
-      this.version = await askVersion(this.port, this.#pace.check_timeout_ms);
+      this.version = await askVersion(this.port, this.#pace.start_ms);
       this.state = 'running';
       this.detail = this.version;
       log('info', 'chrome.running', { pid: this.pid, version: this.version, restarts: this.restarts });
@@ -176,6 +177,18 @@ export class Chrome {
       this.#process = null;
       launcher.destroyTmp();
     }
+  }
+
+  /** End Chrome at once: the last resort of a helper that has no time left. */
+  kill() {
+    this.#process?.kill('SIGKILL');
+  }
+
+  #whyEarly() {
+    if (process.getuid?.() === 0 && !this.flags.includes('--no-sandbox')) {
+      return 'Chrome keeps its sandbox on and does not run as root then: run the helper as another user';
+    }
+    return 'see chrome-err.log in the profile folder';
   }
 
   /**
@@ -206,6 +219,13 @@ export class Chrome {
     const child = this.#process;
     if (!child) return '';
     const gone = ended ?? new Promise((resolve) => { child.once('exit', () => { resolve('stopped'); }); });
+    if (this.port && child.exitCode === null && child.signalCode === null) {
+      // At SIGTERM a headless Chrome drops the cookies and storage that it has not written yet; at this it writes them.
+      const taken = closeBrowser(this.port, this.#pace.stop_ms / 2).then(() => true, () => false);
+      if (await Promise.race([gone.then(() => true), taken])) {
+        await Promise.race([gone, sleep(this.#pace.stop_ms, undefined, { ref: false })]);
+      }
+    }
     for (const [signal, patience_ms] of /** @type {const} */ ([['SIGTERM', this.#pace.stop_ms], ['SIGKILL', 2000]])) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) break;
       child.kill(signal);
@@ -269,4 +289,23 @@ export function getJson(port, path, timeout_ms) {
     asked.once('error', reject);
     asked.end();
   });
+}
+
+/**
+ * Ask Chrome to close itself.
+ *
+ * @param {number} port
+ * @param {number} timeout_ms
+ * @returns {Promise<void>} when it took the order
+ */
+async function closeBrowser(port, timeout_ms) {
+  const version = /** @type {{webSocketDebuggerUrl?: unknown}} */ (await getJson(port, '/json/version', timeout_ms));
+  const socket = new WebSocket(String(version.webSocketDebuggerUrl), { handshakeTimeout: timeout_ms });
+  await new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.once('close', resolve);
+    socket.once('message', resolve);
+    socket.once('open', () => { socket.send(JSON.stringify({ id: 1, method: 'Browser.close' })); });
+    setTimeout(reject, timeout_ms).unref();
+  }).finally(() => { socket.terminate(); });
 }

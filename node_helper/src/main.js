@@ -24,7 +24,10 @@ try {
     if (stopping) return;
     stopping = true;
     log('info', 'helper.stopping', { why });
-    setTimeout(() => process.exit(1), STOP_LIMIT_MS).unref();
+    setTimeout(() => {
+      helper.chrome.kill();
+      process.exit(1);
+    }, STOP_LIMIT_MS).unref();
     helper.stop().then(() => process.exit(0), () => process.exit(1));
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => { stop(signal); });

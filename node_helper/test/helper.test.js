@@ -8,6 +8,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
+import { readConfig } from '../src/config.js';
+import { startHelper } from '../src/helper.js';
 
 const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
 const TOKEN = 'test-token';
@@ -223,18 +225,19 @@ test('restart on request', async () => {
   await until(async () => { const now = await helper.browser(); return now.state === 'running' && now.pid !== pid; });
 });
 
-test('SIGTERM ends Chrome so that its profile is written; a Chrome that outlives its helper is ended by the next', async () => {
+test('SIGTERM closes Chrome so that its profile is written; a Chrome that outlives its helper is ended by the next', async () => {
   const site = createServer((_, response) => { response.setHeader('Content-Type', 'text/html'); response.end('<title>x</title>'); });
   await new Promise((resolve) => { site.listen(0, '127.0.0.1', () => { resolve(null); }); });
   const url = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (site.address()).port}/`;
   try {
     const page = await newPage(helper, url);
     await until(async () => (await evaluate(page.webSocketDebuggerUrl, 'location.href')) === url);
-    await evaluate(page.webSocketDebuggerUrl, 'localStorage.setItem("kept", "yes")');
+    await evaluate(page.webSocketDebuggerUrl, 'localStorage.setItem("kept", "yes"); document.cookie = "kept=yes; max-age=999"');
     const { pid } = await helper.browser();
     helper.child.kill('SIGTERM');
     assert.equal(await helper.exit, 0, helper.log());
     assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+    assert.ok(!(await readdir(profile)).includes('SingletonLock'));
 
     helper = await start(profile);
     await running(helper);
@@ -247,7 +250,7 @@ test('SIGTERM ends Chrome so that its profile is written; a Chrome that outlives
     await until(() => { try { process.kill(orphan, 0); return false; } catch { return true; } });
     const again = await newPage(helper, url);
     await until(async () => (await evaluate(again.webSocketDebuggerUrl, 'location.href')) === url);
-    assert.equal(await evaluate(again.webSocketDebuggerUrl, 'localStorage.getItem("kept")'), 'yes');
+    assert.equal(await evaluate(again.webSocketDebuggerUrl, 'localStorage.getItem("kept") + document.cookie'), 'yeskept=yes');
   } finally {
     site.closeAllConnections();
     site.close();
@@ -276,6 +279,40 @@ test('a Chrome that does not start is said so, and tried again', async () => {
     broken.child.stdin.end();
     await broken.exit;
     await rm(other, { recursive: true, force: true });
+  }
+});
+
+test('a root user without --no-sandbox is told what to do', { skip: process.getuid?.() !== 0 }, async () => {
+  const other = await mkdtemp(path.join(tmpdir(), 'ponte-helper-'));
+  const rooted = await start(other, { PONTE_HELPER_FLAGS: '' });
+  try {
+    await until(async () => (await rooted.browser()).last_exit !== null);
+    assert.match((await rooted.browser()).last_exit, /does not run as root then: run the helper as another user/);
+  } finally {
+    rooted.child.stdin.end();
+    await rooted.exit;
+    await rm(other, { recursive: true, force: true });
+  }
+});
+
+test('a Chrome that hangs is killed and started again', async () => {
+  const other = await mkdtemp(path.join(tmpdir(), 'ponte-helper-'));
+  const config = readConfig({
+    PONTE_HELPER_PORT: '0',
+    PONTE_HELPER_CDP_PORT: '0',
+    PONTE_HELPER_PROFILE: other,
+    PONTE_HELPER_FLAGS: '--no-sandbox --disable-gpu --disable-quic',
+  });
+  const own = await startHelper(config, { check_ms: 200, check_timeout_ms: 1000, checks_lost: 2, stop_ms: 300 });
+  try {
+    await until(() => own.chrome.state === 'running');
+    const pid = own.chrome.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    await until(() => own.chrome.state === 'running' && own.chrome.pid !== pid, 30_000);
+    assert.equal(own.chrome.lastExit, 'killed by SIGKILL');
+  } finally {
+    await own.stop();
+    await rm(other, { recursive: true, force: true, maxRetries: 5 });
   }
 });
 
