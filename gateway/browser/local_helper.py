@@ -198,5 +198,9 @@ class LocalHelper:
                 await process.wait()
 
     def _tell(self) -> None:
-        if self.on_status is not None:
+        if self.on_status is None:
+            return
+        try:
             self.on_status()
+        except Exception:
+            self._log.exception("local_helper.status_callback_failed")

@@ -153,9 +153,10 @@ async def _open_new_page(
         await page.prepare()
         # A service worker that lost its process in a page's crash holds up every later navigation of its origin.
         # Nothing of the origin is open now, and a worker that was well starts again when it is needed.
-        await page.send("ServiceWorker.enable")
-        await page.send("ServiceWorker.stopAllWorkers")
-        await page.send("ServiceWorker.disable")
+        with contextlib.suppress(CdpError):  # an experimental domain: a Chrome may come without it
+            await page.send("ServiceWorker.enable")
+            await page.send("ServiceWorker.stopAllWorkers")
+            await page.send("ServiceWorker.disable")
         await _navigate(page, injection, url)
     except BaseException:
         await page.close()

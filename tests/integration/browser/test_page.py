@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -260,6 +262,31 @@ async def test_a_bundle_that_fails_is_said_so() -> None:
         # The next try, with a bundle that works, takes the same page.
         page = await opened(cdp, make_assets())
         assert page.late
+
+
+async def test_a_chrome_that_is_silent_is_let_go_of_and_found_again() -> None:
+    async with chromium() as process:
+        quick = BrowserSettings(keepalive_s=0.2, keepalive_timeout_s=0.3, backoff_max_s=0.3)
+        browser = Browser(parse_browser_url(process.ws_url), settings=quick)
+        run = asyncio.ensure_future(browser.run())
+        try:
+            async with asyncio.timeout(10):
+                first = await browser.wait_connected()
+            await asyncio.sleep(0.6)
+            assert not first.closed.is_set()  # it is asked for a sign of life, and gives one
+            # As a half-open TCP connection looks: no end, and no answer.
+            os.kill(process.pid, signal.SIGSTOP)
+            async with asyncio.timeout(5):
+                await first.closed.wait()
+            assert first.reason == "Chrome does not answer any more"
+            os.kill(process.pid, signal.SIGCONT)
+            async with asyncio.timeout(20):
+                second = await browser.wait_connected()
+            assert (await second.send("Browser.getVersion"))["product"] == second.version.product
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
 
 
 async def test_dialogs_do_not_stop_the_page() -> None:
