@@ -35,9 +35,16 @@ class ChromePlace:
         """Addresses that ICE must gather beside its own choice: it leaves out loopback, where a local Chrome is."""
         return (self.local_address,) if ipaddress.ip_address(self.local_address).is_loopback else ()
 
-    def wasm_url(self, config: PageLinkConfig) -> str:
-        """Return the base URL of the wasm server; the same from here and from Chrome's host."""
-        return f"http://{join_host_port(config.wasm_host or self.local_address, config.wasm_port)}"
+    def wasm_url(self, config: PageLinkConfig, own_host: str) -> str:
+        """Return the base URL of the wasm server.
+
+        Args:
+            config: the account's page configuration; it may name a host.
+            own_host: where this gateway's own wasm server listens; on every address: taken to be the one towards Chrome.
+        """
+        everywhere = own_host in {"", "0.0.0.0", "::"}
+        host = config.wasm_host or (self.local_address if everywhere else own_host)
+        return f"http://{join_host_port(host, config.wasm_port)}"
 
 
 async def find_chrome(config: PageLinkConfig, settings: PageLinkSettings, stack: AsyncExitStack) -> ChromePlace:

@@ -52,6 +52,7 @@ class PageLinkSettings:
         browser: how Chrome, helper and wasm server are reached.
         page_url: the page that is driven.
         local_helper: how a helper is started for an account that names neither Chrome nor helper.
+        wasm_host: where this gateway's own wasm server listens.
         helper_token: for helpers whose URL has none.
         local_helper_url: the helper of accounts that name neither Chrome nor helper; empty: one is started.
         webrtc_timeout_s: for ICE and DTLS with the page.
@@ -63,6 +64,7 @@ class PageLinkSettings:
     browser: BrowserSettings
     page_url: str
     local_helper: Callable[[AccountId], LocalHelperSettings]
+    wasm_host: str = "127.0.0.1"
     helper_token: str | None = field(default=None, repr=False)
     local_helper_url: str = ""
     webrtc_timeout_s: float = 15.0
@@ -162,7 +164,9 @@ class PageLink:
                 connection = await browser.wait_connected()
                 try:
                     self._set_page(PartStatus(PageState.ATTACHING.value, "fetching the page bundle"))
-                    assets = await fetch_assets(place.wasm_url(self.config), settings=self._settings.browser.http)
+                    assets = await fetch_assets(
+                        place.wasm_url(self.config, self._settings.wasm_host), settings=self._settings.browser.http
+                    )
                     self._set_page(PartStatus(PageState.INJECTING.value, "opening the page"))
                     target = await open_page(
                         connection, url=self._settings.page_url, assets=assets, helper=place.helper
