@@ -46,7 +46,9 @@ async def resolve_host(host: str, port: int, *, timeout_s: float) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MOST_TARGETS]
 
 
-async def resolve_server(server: SipServer, *, timeout_s: float) -> list[Target]:
+async def resolve_server(
+    server: SipServer, *, timeout_s: float, resolver: dns.asyncresolver.Resolver | None = None
+) -> list[Target]:
     """Return the addresses of a server, in the order to try them.
 
     SRV is asked only when no port was given and the host is a name; when there is no SRV record, or the look-up
@@ -55,6 +57,7 @@ async def resolve_server(server: SipServer, *, timeout_s: float) -> list[Target]
     Args:
         server: what to look up.
         timeout_s: for each of the look-ups, SRV and addresses.
+        resolver: asks for SRV; the system's name servers when None.
 
     Raises:
         Unavailable: nothing was found.
@@ -64,7 +67,7 @@ async def resolve_server(server: SipServer, *, timeout_s: float) -> list[Target]
         return [Target(transport, server.host, server.port or 5060)]
     records: list[tuple[str, str, int]] = []
     if server.port is None:
-        records = await _service_records(server, timeout_s)
+        records = await _service_records(server, timeout_s, resolver)
     targets: list[Target] = []
     failure: Unavailable | None = None
     for way, host, port in records or [(transport, server.host, server.port or 5060)]:
@@ -79,9 +82,11 @@ async def resolve_server(server: SipServer, *, timeout_s: float) -> list[Target]
     return targets[:_MOST_TARGETS]
 
 
-async def _service_records(server: SipServer, timeout_s: float) -> list[tuple[str, str, int]]:
+async def _service_records(
+    server: SipServer, timeout_s: float, resolver: dns.asyncresolver.Resolver | None
+) -> list[tuple[str, str, int]]:
     try:
-        resolver = dns.asyncresolver.Resolver()
+        resolver = resolver or dns.asyncresolver.Resolver()
     except (dns.exception.DNSException, OSError):
         return []  # no resolv.conf: the system's resolver may still know the name from its hosts file
     for transport in [server.transport] if server.transport else ["udp", "tcp"]:

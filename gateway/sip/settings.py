@@ -53,7 +53,15 @@ class EndpointSettings:
     def registers_like(self, other: EndpointSettings) -> bool:
         """Whether a change from *other* leaves the registration and what is sent to the server as they are."""
         mine, theirs = (
-            replace(one, contact_user=one.contact, listen_user="", listen_secret="", realm="", algorithms=())
+            replace(
+                one,
+                contact_user=one.contact,
+                listen_port=None,
+                listen_user="",
+                listen_secret="",
+                realm="",
+                algorithms=(),
+            )
             for one in (self, other)
         )
         return mine == theirs

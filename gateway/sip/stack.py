@@ -149,9 +149,10 @@ class SipStack:
                 return
             self._check_sharing(settings, endpoint)
             old = endpoint.settings
-            keeps_port = endpoint.port is not None and (old.listen_port, old.listen_host, old.takes_calls) == (
-                settings.listen_port, settings.listen_host, settings.takes_calls,
-            )  # fmt: skip
+            keeps_port = endpoint.port is not None and settings.takes_calls == old.takes_calls
+            if settings.takes_calls and endpoint.port is not None:
+                same_number = settings.listen_port in {old.listen_port, endpoint.port.number}
+                keeps_port = keeps_port and same_number and settings.listen_host == old.listen_host
             if keeps_port and endpoint.port is not None:
                 port, listener = endpoint.port, self._listener_status(settings, endpoint.port)
                 port.public_address = settings.public_address or port.public_address

@@ -32,6 +32,7 @@ from gateway.protocol.sip.message import (
     IncomingRequest,
     IncomingResponse,
     make_response,
+    new_request,
     parse_message,
     reply_flow,
     to_bytes,
@@ -205,9 +206,8 @@ class Agent:
         def make() -> Request:
             nonlocal number
             number += 1
-            request = Request("OPTIONS", parse_uri(uri))
+            request = new_request("OPTIONS", parse_uri(uri))
             headers = request.headers
-            headers.set("Max-Forwards", "70")
             headers.set("From", f"{from_};tag={tag}")
             headers.set("To", f"<{uri}>")
             headers.set("Call-ID", call_id)

@@ -9,7 +9,7 @@ from sipmessage import Request
 
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.flow import Flow, HostPort, bracketed, is_ip
-from gateway.protocol.sip.message import IncomingRequest, IncomingResponse
+from gateway.protocol.sip.message import IncomingRequest, IncomingResponse, new_request
 from gateway.protocol.sip.text import WireUri, escape_user, parse_name_addr, parse_name_addrs, parse_uri
 
 DialogKey = tuple[str, str, str]
@@ -60,11 +60,10 @@ class Dialog:
             # a strict router (RFC 2543) wants itself in the Request-URI and the target last
             first, *routes = routes
             target, routes = parse_name_addr(first).uri, [*routes, f"<{target}>"]
-        request = Request(method, parse_uri(target))
+        request = new_request(method, parse_uri(target))
         headers = request.headers
         if routes:
             headers.setlist("Route", routes)
-        headers.set("Max-Forwards", "70")
         headers.set("From", self.local)
         headers.set("To", self.remote)
         headers.set("Call-ID", self.call_id)

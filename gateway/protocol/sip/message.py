@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from sipmessage import Headers, Request, Response
+from sipmessage import URI, Headers, Request, Response
 from sipmessage.message import COMPACT_FORMS
 
 from gateway.domain.errors import RemoteProtocolError
@@ -265,6 +265,14 @@ def to_bytes(message: Request | Response) -> bytes:
         else f"SIP/2.0 {message.code} {message.phrase}"
     )
     return f"{first}\r\n{message.headers}".encode("utf-8", "surrogateescape") + message.body
+
+
+def new_request(method: str, uri: URI) -> Request:
+    """Return a request with room for Via as its first header, where proxies look for it."""
+    request = Request(method, uri)
+    request.headers.set("Via", "")
+    request.headers.set("Max-Forwards", "70")
+    return request
 
 
 def set_headers(headers: Headers, extra: Sequence[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from gateway.protocol.sip.dialog import contact_uri
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import ALLOW, AuthenticatedRequest, Engine, RegistrationChanged
 from gateway.protocol.sip.flow import Flow
-from gateway.protocol.sip.message import PHRASES, IncomingResponse
+from gateway.protocol.sip.message import PHRASES, IncomingResponse, new_request
 from gateway.protocol.sip.text import parse_int, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timer
 
@@ -159,9 +159,8 @@ class Registration:
 
         def make() -> Request:
             self._cseq += 1
-            request = Request("REGISTER", parse_uri(self._config.registrar))
+            request = new_request("REGISTER", parse_uri(self._config.registrar))
             headers = request.headers
-            headers.set("Max-Forwards", "70")
             headers.set("From", f"<{self._config.aor}>;tag={self._tag}")
             headers.set("To", f"<{self._config.aor}>")
             headers.set("Call-ID", self._call_id)

@@ -13,6 +13,7 @@ from gateway.protocol.sip.message import (
     IncomingRequest,
     IncomingResponse,
     make_response,
+    new_request,
     new_via,
     reply_flow,
     to_bytes,
@@ -81,8 +82,7 @@ class TransactionLayer:
     def request(self, request: Request, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
         """Send a request in a new client transaction; Via is put on top here."""
         branch = COOKIE + self._token()
-        vias = request.headers.getlist("Via")
-        request.headers.setlist("Via", [new_via(flow, branch), *vias])
+        request.headers.set("Via", new_via(flow, branch))
         return self._start(request, branch, flow, user, now)
 
     def cancel(self, invite: ClientTransaction, headers: list[tuple[str, str]], user: ClientUser, now: float) -> None:
@@ -100,13 +100,12 @@ class TransactionLayer:
 
     def _from_invite(self, invite: ClientTransaction, method: str) -> Request:
         source = invite.request
-        request = Request(method, source.uri)
+        request = new_request(method, source.uri)
         request.headers.set("Via", source.headers["Via"])
         for name in ("Route", "From", "To", "Call-ID"):
             if values := source.headers.getlist(name):
                 request.headers.setlist(name, list(values))
         request.headers.set("CSeq", f"{source.headers['CSeq'].split()[0]} {method}")
-        request.headers.set("Max-Forwards", "70")
         return request
 
     def ack_failure(self, invite: ClientTransaction, response: IncomingResponse) -> bytes:

@@ -13,7 +13,7 @@ from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResponses
 from gateway.protocol.sip.events import Answered, Failed, Reason, Ringing, parse_reason
 from gateway.protocol.sip.flow import Flow, Transmit
-from gateway.protocol.sip.message import PHRASES, IncomingResponse, set_headers, set_sdp
+from gateway.protocol.sip.message import PHRASES, IncomingResponse, new_request, set_headers, set_sdp
 from gateway.protocol.sip.session import Session, SessionState
 from gateway.protocol.sip.text import parse_uri
 from gateway.protocol.sip.timers import Timer
@@ -72,9 +72,8 @@ class ClientSession(Session):
         self._cseq += 1
         # after a challenge the new INVITE is a new transaction: a CANCEL waits for its own provisional response
         self._provisional = False
-        request = Request("INVITE", parse_uri(spec.uri))
+        request = new_request("INVITE", parse_uri(spec.uri))
         headers = request.headers
-        headers.set("Max-Forwards", "70")
         headers.set("From", f"{spec.from_};tag={self._local_tag}")
         headers.set("To", f"<{spec.uri}>")
         headers.set("Call-ID", self.call_id)

@@ -1,0 +1,167 @@
+"""Our user agent against SIPp."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gateway.sip import (
+    Answered,
+    Cancelled,
+    Ended,
+    Endpoint,
+    EndpointSettings,
+    Failed,
+    IncomingInvite,
+    Reason,
+    RegistrationState,
+    ReInvite,
+    Ringing,
+    SipCall,
+    SipEvent,
+    SipServer,
+    SipStack,
+)
+from tests.support.sip_sipp import start_sipp
+from tests.support.sip_ua import ALICE, ANSWER, OFFER, quick_settings
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass
+class Ua:
+    stack: SipStack
+    endpoint: Endpoint
+    folder: Path
+    calls: asyncio.Queue[IncomingInvite] = field(default_factory=asyncio.Queue)
+
+    @property
+    def port(self) -> int:
+        return self.endpoint.listener.port
+
+    async def call(self) -> IncomingInvite:
+        return await asyncio.wait_for(self.calls.get(), 10)
+
+    async def towards(self, port: int, transport: str = "udp", user: str = "") -> Endpoint:
+        return await self.stack.add_endpoint(
+            EndpointSettings(
+                server=SipServer("127.0.0.1", port, transport), user=user, password="geheim", listen_port=0,
+                listen_host="127.0.0.1",
+            ),
+            self.calls.put_nowait,
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def ua(tmp_path: Path) -> AsyncIterator[Ua]:
+    stack = SipStack(quick_settings())
+    await stack.start()
+    calls: asyncio.Queue[IncomingInvite] = asyncio.Queue()
+    try:
+        endpoint = await stack.add_endpoint(
+            EndpointSettings(listen_port=0, listen_host="127.0.0.1", listen_user="pbx", listen_secret="geheim"),
+            calls.put_nowait,
+        )
+        yield Ua(stack, endpoint, tmp_path, calls)
+    finally:
+        await stack.close()
+
+
+async def event(call: SipCall) -> SipEvent:
+    return await asyncio.wait_for(call.next_event(), 10)
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_called_with_digest(ua: Ua, tcp: bool) -> None:
+    sipp = await start_sipp(ua.folder, "uac_digest", remote=ua.port, tcp=tcp)
+    incoming = await ua.call()
+    assert (incoming.request_user, incoming.caller_user, incoming.caller_name) == ("551188887777", "1000", "Sipp")
+    incoming.ringing()
+    await incoming.answer(ANSWER)
+    assert isinstance(await event(incoming), Ended)
+    await sipp.wait()
+
+
+async def test_fifty_calls_at_once(ua: Ua) -> None:
+    def answer(call: IncomingInvite) -> None:
+        answering.append(asyncio.get_running_loop().create_task(call.answer(ANSWER)))
+
+    answering: list[asyncio.Task[str | None]] = []
+    ua.endpoint.on_invite = answer
+    sipp = await start_sipp(ua.folder, "uac_digest", remote=ua.port, calls=50, rate=50)
+    await sipp.wait()
+    assert len(answering) == 50
+    await asyncio.gather(*answering)
+
+
+async def test_wrong_password(ua: Ua) -> None:
+    await (await start_sipp(ua.folder, "uac_wrong_password", remote=ua.port)).wait()
+    assert ua.calls.empty()
+    assert ua.stack.agent.counts["auth_wrong"] == 1
+
+
+async def test_caller_cancels(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uac_cancel", remote=ua.port)
+    incoming = await ua.call()
+    incoming.ringing()
+    assert await event(incoming) == Cancelled(Reason("SIP", 200, "Call completed elsewhere"))
+    await sipp.wait()
+
+
+async def test_late_offer_then_reinvite(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uac_late_offer", remote=ua.port)
+    incoming = await ua.call()
+    assert incoming.sdp is None
+    answer = await incoming.answer(OFFER)
+    assert answer is not None
+    assert "m=audio" in answer
+    change = await event(incoming)
+    assert isinstance(change, ReInvite)
+    assert change.sdp is not None
+    await incoming.answer_reinvite(change, ANSWER)
+    await incoming.bye()
+    await sipp.wait()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_calls_and_hangs_up(ua: Ua, transport: str) -> None:
+    sipp = await start_sipp(ua.folder, "uas_answer", tcp=transport == "tcp")
+    endpoint = await ua.towards(sipp.port, transport)
+    call = endpoint.invite(user="100", sdp=OFFER, caller=ALICE)
+    assert await event(call) == Ringing(180)
+    assert isinstance(await event(call), Answered)
+    await call.bye()
+    await sipp.wait()
+
+
+async def test_calls_a_busy_phone(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uas_busy")
+    call = (await ua.towards(sipp.port)).invite(user="100", sdp=OFFER, caller=ALICE)
+    assert await event(call) == Failed(486, "Busy Here", Reason("Q.850", 17, "User busy"))
+    await sipp.wait()
+
+
+async def test_gives_a_call_up(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uas_cancelled")
+    call = (await ua.towards(sipp.port)).invite(user="100", sdp=OFFER, caller=ALICE)
+    assert await event(call) == Ringing(180)
+    await call.cancel()
+    assert await event(call) == Failed(487, "Request Terminated")
+    await sipp.wait()
+
+
+async def test_registers(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "registrar")
+    endpoint = await ua.towards(sipp.port, user="gw")
+    changed = asyncio.Event()
+    endpoint.on_status = changed.set
+    async with asyncio.timeout(10):
+        while endpoint.registration.state is not RegistrationState.REGISTERED:
+            changed.clear()
+            await changed.wait()
+    assert endpoint.registration.expires_s == 300
+    await sipp.wait()
