@@ -11,6 +11,9 @@ call that is silent anyway: the packets themselves are enough. Once locked, the 
 that changed its mind (the SSRC is 32 random bits that a stranger does not see); another SSRC has to wait longer and
 send more. While the peer may not send (hold), nobody new is believed. A re-INVITE that names another address starts
 over, with the old source shut out while it still sends.
+
+What this does not hold off: a stranger who hits the right port of a peer behind a NAT, in the moments before that peer
+speaks, is heard until it falls silent. Ports that cannot be guessed, and SRTP, are what helps there.
 """
 
 from __future__ import annotations

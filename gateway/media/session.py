@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.lock import Address, LockRules, SourceLock
 from gateway.media.path import PacketPath, routes
@@ -58,6 +60,7 @@ class RtpSession:
         self._random_bits = random_bits
         self._rtcp_interval_s = rtcp_interval_s
         self._jitter = jitter
+        self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
         self._port: RtpPort | None = None
         self._to_sip = PacketPath(OutgoingStream(random_bits))
@@ -148,6 +151,8 @@ class RtpSession:
                 self._to_wa.drop("foreign_source")
                 return
             self._aim()
+            if source != self._lock.signalled:
+                self._log.info("media.source_believed", **{"pii.address": f"{source[0]} {source[1]}"})
         else:
             self._lock.heard(now)
         forwarded = self._to_wa.forward(packet, now)

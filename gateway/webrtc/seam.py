@@ -20,6 +20,7 @@ from aiortc.rtcdtlstransport import RTCDtlsParameters
 from gateway.domain.errors import ConfigError, PonteError
 
 _PACKET_BYTES: Final = 2048  # over an Ethernet MTU; asyncio's default makes a 256 KiB object per packet
+_CLOSE_TIMEOUT_S: Final = 2.0  # nothing of the peer is waited for: a few turns of the event loop are enough
 _BACKLOG_BYTES: Final = 16_000  # half a second of packets that the kernel does not take: the rest is dropped
 
 
@@ -213,6 +214,8 @@ class Transports:
         pump = _need(self.dtls, "_task")
         await self.dtls.stop()
         if pump is not None:
-            await asyncio.wait([pump])
-        await self.ice.stop()
-        await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
+            await asyncio.wait([pump], timeout=_CLOSE_TIMEOUT_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self.ice.stop()
+                await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
