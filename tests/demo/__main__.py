@@ -9,13 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, get_args
 
 from tests.demo import chrome as chromes
-from tests.demo.call import Direction, Script, make_call, write_script
+from tests.demo.call import Direction, Script, write_script
 from tests.demo.farend import FarEndError
-from tests.demo.measure import CallFigures, Limits, Unmeasurable, failures, measure
+from tests.demo.measure import Limits
+from tests.demo.measured import Measured, measured_call
 from tests.demo.report import document, table, write
 from tests.demo.world import ROOT, Ports, World, WorldError, WorldOptions, world
 from tests.support.baresip import PhoneError
@@ -36,21 +38,13 @@ def _sayer() -> Callable[[str], None]:
 
 async def _calls(
     here: World, script: Script, limits: Limits, folder: Path, say: Callable[[str], None]
-) -> tuple[list[CallFigures], list[str]]:
+) -> list[Measured]:
     spoken = await asyncio.to_thread(write_script, script, seed=1)
-    figures: list[CallFigures] = []
-    failed: list[str] = []
+    results = []
     for direction in get_args(Direction):
         say(f"call: {direction}")
-        record = await make_call(here, direction, spoken, folder, say)
-        try:
-            measured = await asyncio.to_thread(measure, record)
-        except Unmeasurable as error:
-            failed.append(f"{direction}: {error}")
-            continue
-        figures.append(measured)
-        failed += failures(measured, limits)
-    return figures, failed
+        results.append(await measured_call(here, direction, spoken, folder, say, limits=limits))
+    return results
 
 
 async def _demo(arguments: argparse.Namespace) -> int:
@@ -59,6 +53,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     script = Script(tone_s=arguments.tone, speech_s=arguments.speech, bursts=arguments.bursts)
     limits = Limits(latency_count=min(20, script.bursts))
+    trouble: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ponte-demo-", ignore_cleanup_errors=True) as scratch:
         options = WorldOptions(
             folder=Path(scratch), ports=Ports.free(), with_helper=arguments.helper, url_form=arguments.chrome_url_form
@@ -73,17 +68,20 @@ async def _demo(arguments: argparse.Namespace) -> int:
                     await chromes.kill(here.chrome)
                     await here.wait_lost()
                     await here.wait_ready(say)
-                figures, failed = await _calls(here, script, limits, out / "demo", say)
+                results = await _calls(here, script, limits, out / "demo", say)
         except _TROUBLE as error:
-            figures, failed = [], [str(error) or type(error).__name__]
+            results, trouble = [], [str(error) or type(error).__name__]
         finally:
             _keep_logs(Path(scratch), out / "demo" / "logs")
+    figures = [result.figures for result in results if result.figures]
+    failed = [*trouble, *(sentence for result in results for sentence in result.failed)]
     if figures:
         print("\n" + table(figures, limits) + "\n")
     content = document(figures, failed=failed, limits=limits)
     content["options"] = {
         "helper": arguments.helper, "chrome_url_form": arguments.chrome_url_form, "kill_chrome": arguments.kill_chrome
     }  # fmt: skip
+    content["machine"] = [{"attempts": result.attempts, **asdict(result.busy)} for result in results]
     write(out / "demo.json", content)
     print(f"figures: {out / 'demo.json'}    recordings and logs: {out / 'demo'}/")
     for sentence in failed:

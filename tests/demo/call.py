@@ -71,6 +71,7 @@ class CallRecord:
         sip: the SIP messages on the wire.
         phone_port: the phone's SIP port.
         marks: what the stand-in's worklets noted.
+        stand_in: troubles of its own that the stand-in counted.
     """
 
     direction: Direction
@@ -82,6 +83,7 @@ class CallRecord:
     sip: tuple[SipMessage, ...]
     phone_port: int
     marks: dict[str, list[dict[str, Any]]]
+    stand_in: dict[str, float]
 
 
 def write_script(script: Script, *, seed: int) -> Spoken:
@@ -141,7 +143,7 @@ async def make_call(
     say(f"connected; both sides talk for {seconds:.0f} s")
     await asyncio.sleep(seconds)
     heard_by_whatsapp = await world.far_end.heard(seconds + 3)
-    marks = await world.far_end.marks()
+    marks, state = await world.far_end.marks(), await world.far_end.state()
     if direction == "whatsapp_to_sip":
         await world.far_end.hang_up()
     else:
@@ -155,8 +157,17 @@ async def make_call(
     from_phone = _largest(world.tap.rtp(since_s=since_s, source=world.phone.rtp_ports))
     return CallRecord(
         direction, spoken, heard_by_phone, heard_by_whatsapp, to_phone, from_phone,
-        tuple(world.tap.sip(since_s=since_s)), world.phone.port, marks,
+        tuple(world.tap.sip(since_s=since_s)), world.phone.port, marks, _troubles(state),
     )  # fmt: skip
+
+
+def _troubles(state: dict[str, Any]) -> dict[str, float]:
+    media = state["media"] or {}
+    page = media.get("page") or {}
+    return {
+        **{name: float(page.get(name, 0)) for name in ("underruns", "dropped", "overruns")},
+        "frames_dropped": float(media.get("frames_dropped", 0)), "heard_gaps": float(media.get("heard_gaps", 0)),
+    }  # fmt: skip
 
 
 def _rings(state: dict[str, Any]) -> bool:

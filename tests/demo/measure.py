@@ -55,6 +55,7 @@ class AudioFigures:
     sinad_db: float
     sinad_db_p10: float
     longest_gap_ms: float
+    gap_recorded_ms: float
     latency_ms_p50: float
     latency_ms_p95: float
     latency_count: int
@@ -64,11 +65,19 @@ class AudioFigures:
 
 @dataclass(frozen=True, slots=True)
 class CallFigures:
-    """One call; ``instants_ms`` says what happened when, from the answer on."""
+    """One call.
+
+    Attributes:
+        direction: who called.
+        setup_ms: see above.
+        instants_ms: what happened when, from the answer on.
+        stand_in: how often the stand-in's own audio ran dry, or was too much for it.
+    """
 
     direction: str
     setup_ms: float
     instants_ms: dict[str, float]
+    stand_in: dict[str, float]
     answer_to_audio_ms: float
     wa_to_sip: AudioFigures
     sip_to_wa: AudioFigures
@@ -118,7 +127,9 @@ def measure(record: CallRecord) -> CallFigures:
         record, answered_s, audible_at_phone=first_at_phone_s, audible_at_page=first_at_page_s,
         emitted_by_page=min((at for at in emitted if at >= answered_s), default=float("nan")),
     )  # fmt: skip
-    return CallFigures(record.direction, _setup_ms(record), instants_ms, later_ms, wa_to_sip, sip_to_wa)
+    return CallFigures(
+        record.direction, _setup_ms(record), instants_ms, record.stand_in, later_ms, wa_to_sip, sip_to_wa
+    )
 
 
 def failures(figures: CallFigures, limits: Limits) -> list[str]:
@@ -185,7 +196,7 @@ def _audio(
     # From the strongest line of the spectrum: a foreign tone that drowns ours must be found, not overlooked.
     found = fit_sine(tone, rate_hz)
     quality = sinad(tone, rate_hz, said.tone_hz)
-    gap_ms = max(_gap_ms(said, heard, rate_hz), other_gap_ms)
+    gap_ms = _gap_ms(said, heard, rate_hz)
     latency_ms = 1000 * np.asarray(latencies) if latencies else np.asarray([np.nan])
     return AudioFigures(
         tone_hz=found.hz,
@@ -193,7 +204,8 @@ def _audio(
         level_error_db=found.dbfs - sent.dbfs,
         sinad_db=quality.median_db,
         sinad_db_p10=quality.p10_db,
-        longest_gap_ms=gap_ms,
+        longest_gap_ms=max(gap_ms, other_gap_ms),
+        gap_recorded_ms=gap_ms,
         latency_ms_p50=float(np.percentile(latency_ms, 50)),
         latency_ms_p95=float(np.percentile(latency_ms, 95)),
         latency_count=len(latencies),

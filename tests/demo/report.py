@@ -66,6 +66,7 @@ def document(calls: Sequence[CallFigures], *, failed: Sequence[str], limits: Lim
                 "direction": call.direction,
                 "setup_ms": _rounded(call.setup_ms),
                 "answer_to_audio_ms": _rounded(call.answer_to_audio_ms),
+                "stand_in": call.stand_in,
                 "instants_ms": {name: _rounded(at_ms) for name, at_ms in call.instants_ms.items()},
                 "audio": {"wa_to_sip": _audio(call.wa_to_sip), "sip_to_wa": _audio(call.sip_to_wa)},
             }

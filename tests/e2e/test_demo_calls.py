@@ -5,7 +5,6 @@ What is asserted was heard: by a real SIP phone behind a real PBX, and by the fa
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -13,9 +12,10 @@ from typing import get_args
 import pytest
 
 from tests.demo import chrome as chromes
-from tests.demo.call import Direction, Script, Spoken, make_call, write_script
+from tests.demo.call import Direction, Script, Spoken, write_script
 from tests.demo.chrome import UrlForm
-from tests.demo.measure import Limits, failures, measure
+from tests.demo.measure import Limits
+from tests.demo.measured import measured_call
 from tests.demo.world import Ports, World, WorldOptions, world
 from tests.support.wire import may_tap
 
@@ -26,11 +26,7 @@ pytestmark = [
 ]
 
 SCRIPT = Script(tone_s=2.0, speech_s=3.0, bursts=10)
-# Tone, level, SINAD and gaps as the demo wants them. How long things take depends on what else the machine does:
-# here only what would be a fault on any machine fails.
-LIMITS = Limits(
-    wa_to_sip_latency_ms_p50=120, sip_to_wa_latency_ms_p50=250, latency_count=8, answer_to_audio_ms=1000
-)  # fmt: skip
+LIMITS = Limits(latency_count=8)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +37,8 @@ def spoken() -> Spoken:
 async def calls_hold(here: World, spoken: Spoken, folder: Path, say: Callable[[str], None]) -> None:
     """Make a call in each direction and assert on what was heard."""
     for direction in get_args(Direction):
-        record = await make_call(here, direction, spoken, folder, say)
-        figures = await asyncio.to_thread(measure, record)
-        assert failures(figures, LIMITS) == [], figures
+        result = await measured_call(here, direction, spoken, folder, say, limits=LIMITS)
+        assert result.failed == (), result
         assert (await here.status())["calls"] == []
 
 

@@ -93,7 +93,7 @@ def call(direction: Direction = "whatsapp_to_sip") -> CallRecord:
     )
     heard = np.concatenate([silence(0.5, 16_000), resample(spoken.phone.samples, 8000, 16_000)])
     return CallRecord(
-        direction, spoken, stream_of(to_phone).samples, (heard, 16_000), to_phone, from_phone, sip, PHONE[1], marks
+        direction, spoken, stream_of(to_phone).samples, (heard, 16_000), to_phone, from_phone, sip, PHONE[1], marks, {}
     )
 
 
