@@ -18,9 +18,9 @@ from gateway.protocol.rtp import HEADER, HEADER_BYTES, MAX_MISORDER, PLAIN, Outg
 COMFORT_NOISE: Final = 13  # RFC 3551: static, may be sent where it was not negotiated
 STALE_SOURCE_S: Final = 0.1  # 5 packets of 20 ms: a source that was replaced is ignored while the new one is heard
 FRAME: Final = 160  # timestamp units in 20 ms
-STALL_S: Final = 0.15  # a hole in the arrivals that no jitter buffer of a phone or of Chrome bridges
+STALL_S: Final = 0.3  # a hole in the arrivals that no usual jitter buffer bridges: the gap is heard in any case
 BURST_S: Final = 0.01  # half a frame: packets closer than this were waiting somewhere
-KEPT_FRAMES: Final = 3  # of what waited during a stall; 60 ms is what a jitter buffer had before it
+KEPT_FRAMES: Final = 5  # of what waited during a stall: 100 ms, what fills a jitter buffer again
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,11 +240,23 @@ def test_after_a_stall_only_the_last_packets_that_waited_go_on() -> None:
     run(path, [0, 1])
     got = backlog(path, 2, 50, at(1) + 1.0)  # a second in which nothing came, then all of it
     assert got[0] == 1002
-    assert got[1:47] == [None] * 46
-    assert got[47:] == [1049, 1050, 1051]  # with their own numbers: what was left out is lost, and is seen to be
-    assert path.dropped == {"backlog": 46}
+    assert got[1:45] == [None] * 44
+    assert got[45:] == [
+        1047,
+        1048,
+        1049,
+        1050,
+        1051,
+    ]  # with their own numbers: what was left out is lost, and is seen to be
+    assert path.dropped == {"backlog": 44}
     assert path.reception.lost == 0
     assert sequences(run(path, [52, 53])) == [1052, 1053]
+
+
+def test_a_short_hold_up_is_left_to_the_jitter_buffer() -> None:
+    path = make_path()
+    run(path, [0, 1])
+    assert None not in backlog(path, 2, 14, at(1) + 0.29)
 
 
 def test_a_speaker_who_paused_was_not_held_up() -> None:
