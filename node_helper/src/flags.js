@@ -29,7 +29,7 @@ const FLAGS = [
   '--disable-prompt-on-repost',
   // There is no keyring on a server; without this Chrome waits for one
   '--password-store=basic',
-  // Gateway and Chrome on a machine with nothing but loopback: ICE leaves loopback out otherwise
+  // On a machine with nothing but loopback, ICE finds no candidate otherwise and gathering never completes
   '--allow-loopback-in-peer-connection',
 ];
 

@@ -189,16 +189,36 @@ test('an offer reaches the page, and each failure has its status', async () => {
   assert.equal((await helper.ask('/v2')).status, 404);
 });
 
-test('a page gathers ICE candidates', async () => {
-  const page = await newPage(helper);
-  const found = await evaluate(page.webSocketDebuggerUrl, `(async () => {
-    const pc = new RTCPeerConnection();
-    pc.addTransceiver('audio');
-    await pc.setLocalDescription();
-    await new Promise((resolve) => { pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve(); });
-    return pc.localDescription.sdp.includes('a=candidate');
-  })()`);
-  assert.equal(found, true);
+test('a page that may use the microphone offers loopback candidates, for a machine without a network', async () => {
+  const site = createServer((_, response) => { response.setHeader('Content-Type', 'text/html'); response.end('<title>x</title>'); });
+  await new Promise((resolve) => { site.listen(0, '127.0.0.1', () => { resolve(null); }); });
+  const origin = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (site.address()).port}`;
+  const version = await (await helper.ask('/json/version', {}, helper.cdp_port)).json();
+  const socket = new WebSocket(version.webSocketDebuggerUrl, { headers: { Authorization: `Bearer ${TOKEN}` } });
+  try {
+    await new Promise((resolve) => { socket.once('open', resolve); });
+    const params = { origin, permissions: ['audioCapture'] };
+    const granted = new Promise((resolve) => { socket.once('message', resolve); });
+    socket.send(JSON.stringify({ id: 1, method: 'Browser.grantPermissions', params }));
+    await granted;
+    const page = await newPage(helper, `${origin}/`);
+    await until(async () => (await evaluate(page.webSocketDebuggerUrl, 'location.origin')) === origin);
+    const sdp = await evaluate(page.webSocketDebuggerUrl, `(async () => {
+      const pc = new RTCPeerConnection();
+      pc.addTransceiver('audio');
+      const complete = new Promise((resolve) => {
+        pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve();
+      });
+      await pc.setLocalDescription();
+      await complete;
+      return pc.localDescription.sdp;
+    })()`);
+    assert.match(String(sdp), /^a=candidate:.* udp \d+ 127\.0\.0\.1 /m);
+  } finally {
+    socket.terminate();
+    site.closeAllConnections();
+    site.close();
+  }
 });
 
 test('a killed Chrome is back within seconds, and the sockets to it close at once', async () => {
