@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import numpy as np
@@ -77,25 +77,43 @@ async def answered(there: Rig, codec: str = "PCMU", **fields: Any) -> str:
     return call_id
 
 
-async def heard_by_sip(there: Rig, seconds: float = 1.0) -> Samples:
-    """What the page sent while the far end spoke its tone."""
-    await there.stand_in.post("/say", tone_hz=FAR_HZ, seconds=seconds + 0.8, level_dbfs=LEVEL_DBFS)
-    await asyncio.sleep(seconds + 0.6)
-    return there.wire.heard(seconds)
+async def check_up(there: Rig) -> None:
+    """The SIP side hears the far end's tone."""
+
+    async def listen() -> Samples:
+        await there.stand_in.post("/say", tone_hz=FAR_HZ, seconds=1.8, level_dbfs=LEVEL_DBFS)
+        await asyncio.sleep(1.6)
+        return there.wire.heard(1.0)
+
+    await check_tone(listen, RATE_HZ, FAR_HZ)
 
 
-async def heard_by_far_end(there: Rig, seconds: float = 1.0) -> Samples:
-    """What the far end heard while the SIP side spoke its tone."""
-    there.wire.say(sine(NEAR_HZ, LEVEL_DBFS, seconds + 1.0, RATE_HZ))
-    await asyncio.sleep(seconds + 0.7)
-    return (await there.stand_in.heard(seconds)).astype(np.float64) / 32768
+async def check_down(there: Rig) -> None:
+    """The far end hears the SIP side's tone."""
+
+    async def listen() -> Samples:
+        there.wire.say(sine(NEAR_HZ, LEVEL_DBFS, 2.0, RATE_HZ))
+        await asyncio.sleep(1.7)
+        return (await there.stand_in.heard(1.0)).astype(np.float64) / 32768
+
+    await check_tone(listen, 16000, NEAR_HZ)
 
 
-def check_tone(sound: Samples, rate_hz: int, hz: float) -> None:
+async def check_tone(listen: Callable[[], Awaitable[Samples]], rate_hz: int, hz: float) -> None:
     """Within 1 Hz, 1.5 dB, and at least 30 dB over everything else, in the middle one of many windows.
 
-    A window in which a loaded machine let Chrome's buffers run dry says nothing of the page.
+    Where a loaded machine lets Chrome's buffers run dry, that says nothing of the page: it is listened to again.
     """
+    for tries_left in (2, 1, 0):
+        try:
+            judge(await listen(), rate_hz, hz)
+            return
+        except AssertionError:
+            if not tries_left:
+                raise
+
+
+def judge(sound: Samples, rate_hz: int, hz: float) -> None:
     size = rate_hz // 5
     windows = [sound[start : start + size] for start in range(0, len(sound) - size + 1, size)]
     fits = [fit_sine(window, rate_hz) for window in windows if np.max(np.abs(window)) > 0.001]
@@ -112,9 +130,7 @@ async def test_an_incoming_call_is_heard_both_ways(there: Rig) -> None:
     assert incoming["peer"].endswith("@lid")
     assert (incoming["phone"], incoming["name"], incoming["video"]) == (PHONE, "Ana", True)
 
-    up, down = await asyncio.gather(heard_by_sip(there), heard_by_far_end(there))
-    check_tone(up, RATE_HZ, FAR_HZ)
-    check_tone(down, 16000, NEAR_HZ)
+    await asyncio.gather(check_up(there), check_down(there))
     assert {packet.codec for packet in there.wire.received} == {"PCMU"}
 
     stats = await there.page.call("stats")
@@ -168,14 +184,14 @@ async def test_the_page_adds_little_delay(there: Rig) -> None:
 
 async def test_the_codec_follows_the_sip_side_in_a_call(there: Rig) -> None:
     await answered(there, "PCMA")
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
+    await check_up(there)
     assert {packet.codec for packet in there.wire.received} == {"PCMA"}
     await there.page.call("setCodec", "PCMU")
     await asyncio.sleep(0.3)
     there.wire.received.clear()
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
+    await check_up(there)
     assert {packet.codec for packet in there.wire.received} == {"PCMU"}
-    check_tone(await heard_by_far_end(there), 16000, NEAR_HZ)
+    await check_down(there)
 
 
 async def test_a_dialled_call_is_heard_and_its_states_are_told(there: Rig) -> None:
@@ -185,7 +201,7 @@ async def test_a_dialled_call_is_heard_and_its_states_are_told(there: Rig) -> No
     assert [call["id"] for call in await there.page.call("calls")] == [placed["id"]]
     await there.stand_in.post("/answer")
     await there.until_state(ACTIVE)
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
+    await check_up(there)
     with pytest.raises(PageError) as refused:
         await there.page.call("dial", "4915112345678")
     assert refused.value.page_code == "busy_line"
@@ -256,7 +272,7 @@ async def test_a_call_is_rejected_and_cannot_be_taken_after_that(there: Rig) -> 
 async def test_a_page_that_plays_through_a_media_element_is_heard(there: Rig) -> None:
     await there.stand_in.post("/settings", media_element_output=True)
     await answered(there)
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
+    await check_up(there)
 
 
 async def test_nothing_is_sent_or_taken_outside_the_media_of_a_call(there: Rig) -> None:
@@ -264,24 +280,32 @@ async def test_nothing_is_sent_or_taken_outside_the_media_of_a_call(there: Rig) 
     await there.page.call("stopMedia")
     await asyncio.sleep(0.3)
     there.wire.received.clear()
-    up, down = await asyncio.gather(heard_by_sip(there), heard_by_far_end(there))
-    assert not up.size or np.max(np.abs(up)) < 0.001
-    assert np.max(np.abs(down)) < 0.001
+    await there.stand_in.post("/say", tone_hz=FAR_HZ, seconds=1.0, level_dbfs=LEVEL_DBFS)
+    there.wire.say(sine(NEAR_HZ, LEVEL_DBFS, 1.0, RATE_HZ))
+    await asyncio.sleep(1.5)
+    assert all(np.max(np.abs(packet.samples)) < 0.001 for packet in there.wire.received)
+    assert np.max(np.abs(await there.stand_in.heard(1.2))) < 33
     await there.page.call("startMedia", {"codec": "PCMU"})
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
-    check_tone(await heard_by_far_end(there), 16000, NEAR_HZ)
+    await check_up(there)
+    await check_down(there)
 
 
 async def test_tones_of_the_module_are_heard_where_they_are_sent(there: Rig) -> None:
     await answered(there)
     await asyncio.sleep(0.5)
-    tone = {"level_dbfs": LEVEL_DBFS, "ms": 1500}
-    await there.page.call("tone", {**tone, "hz": FAR_HZ, "to": "speaker"})
-    await there.page.call("tone", {**tone, "hz": NEAR_HZ, "to": "mic"})
-    await asyncio.sleep(1.4)
-    check_tone(there.wire.heard(1.0), RATE_HZ, FAR_HZ)
-    down = (await there.stand_in.heard(0.8)).astype(np.float64) / 32768
-    check_tone(down, 16000, NEAR_HZ)
+    tone = {"level_dbfs": LEVEL_DBFS, "ms": 1700}
+
+    async def up() -> Samples:
+        await there.page.call("tone", {**tone, "hz": FAR_HZ, "to": "speaker"})
+        await asyncio.sleep(1.5)
+        return there.wire.heard(1.0)
+
+    async def down() -> Samples:
+        await there.page.call("tone", {**tone, "hz": NEAR_HZ, "to": "mic"})
+        await asyncio.sleep(1.6)
+        return (await there.stand_in.heard(1.0)).astype(np.float64) / 32768
+
+    await asyncio.gather(check_tone(up, RATE_HZ, FAR_HZ), check_tone(down, 16000, NEAR_HZ))
 
 
 async def test_a_new_leg_takes_over_in_a_call(there: Rig) -> None:
@@ -293,8 +317,8 @@ async def test_a_new_leg_takes_over_in_a_call(there: Rig) -> None:
     await earlier.close()
     await asyncio.sleep(0.5)
     there.wire.received.clear()
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
-    check_tone(await heard_by_far_end(there), 16000, NEAR_HZ)
+    await check_up(there)
+    await check_down(there)
     assert [event["state"] for event in there.of_type("media.state")][-1] == "connected"
 
 
@@ -322,7 +346,7 @@ async def test_the_bundle_a_second_time_changes_nothing(there: Rig) -> None:
     assert await there.page.evaluate(unchanged) is True
     assert await there.page.evaluate("typeof __ponteConfig") == "undefined"
     await answered(there)
-    check_tone(await heard_by_sip(there), RATE_HZ, FAR_HZ)
+    await check_up(there)
     assert len(there.of_type("call.incoming")) == 1
 
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from gateway.browser.page import PageTarget
 from tests.integration.wasm_server.rig import RATE_HZ, Wire, attached, connect
 from tests.integration.wasm_server.site import site
-from tests.support.audio import fit_sine, sine
+from tests.support.audio import Samples, fit_sine, sine
 from tests.support.chromium import ChromiumProcess, chromium
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -37,33 +37,44 @@ async def opened(browser: ChromiumProcess, query: str = "") -> AsyncIterator[Ope
         yield found
 
 
-async def level(page: PageTarget, hz: float, *, looks: int = 4) -> float:
-    """Level in dBFS of what the page's listener heard last, which must be of *hz*; -120 for silence."""
+async def hears(page: PageTarget, hz: float, dbfs: float = -20, timeout_s: float = 15) -> None:
+    """Wait until the page's listener hears this tone, or silence, for 300 ms on end.
+
+    Where a loaded machine lets Chrome's jitter buffer run dry, the tone has holes that are not the page's.
+    """
+    looks: list[dict[str, float]] = []
+
+    def right(one: dict[str, float]) -> bool:
+        if dbfs <= -120:
+            return one["dbfs"] < -80
+        return abs(one["dbfs"] - dbfs) < 1.5 and abs(one["hz"] - hz) < 12
+
     await page.evaluate("heard.length = 0")
-    await until(page, f"heard.length >= {looks}")
-    found = await page.evaluate(f"heard.slice(-{looks - 1})")
-    assert all(one["empty"] == 0 for one in found)
-    dbfs = float(np.median([one["dbfs"] for one in found]))
-    if dbfs > -80:
-        assert float(np.median([one["hz"] for one in found])) == pytest.approx(hz, abs=12)
-    return dbfs
+    deadline = time.monotonic() + timeout_s
+    while len(looks) < 3 or not all(right(one) for one in looks[-3:]):
+        assert time.monotonic() < deadline, f"{hz} Hz at {dbfs} dBFS was not heard: {looks[-10:]}"
+        await asyncio.sleep(0.1)
+        looks = await page.evaluate("heard")
+    assert all(one["empty"] == 0 for one in looks), "a microphone always has a channel"
 
 
-def tone_of(wire: Wire, seconds: float = 0.6) -> tuple[float, float]:
-    """Frequency and level of what the page sent last."""
-    sound = wire.heard(seconds)
+def tone_of(sound: Samples) -> tuple[float, float]:
+    """Frequency and level of the strongest tone; 0 Hz and -120 dBFS for silence."""
     if not sound.size or np.max(np.abs(sound)) < 0.001:
         return 0.0, -120.0
-    size = RATE_HZ // 5
-    fits = [fit_sine(sound[at : at + size], RATE_HZ) for at in range(0, len(sound) - size + 1, size)]
-    return float(np.median([fit.hz for fit in fits])), float(np.median([fit.dbfs for fit in fits]))
+    fit = fit_sine(sound, RATE_HZ)
+    return fit.hz, fit.dbfs
 
 
-def check_sent(wire: Wire, hz: float) -> None:
-    """The page sends this tone at -20 dBFS now."""
-    found_hz, found_dbfs = tone_of(wire)
-    assert abs(found_hz - hz) < 1
-    assert abs(found_dbfs + 20) < 1.5
+async def sends(wire: Wire, hz: float, dbfs: float = -20, timeout_s: float = 15) -> None:
+    """Wait until the page sends this tone for 300 ms on end."""
+    wire.received.clear()
+    deadline = time.monotonic() + timeout_s
+    found = (0.0, -120.0)
+    while abs(found[0] - hz) > 1 or abs(found[1] - dbfs) > 1.5:
+        assert time.monotonic() < deadline, f"{hz} Hz at {dbfs} dBFS was not sent, but {found}"
+        await asyncio.sleep(0.1)
+        found = tone_of(wire.heard(0.3))
 
 
 async def until(page: PageTarget, expression: str, timeout_s: float = 10) -> None:
@@ -81,17 +92,16 @@ async def test_a_microphone_opened_before_any_connection_sounds_when_it_comes(br
             globalThis.context = await open(16000);
             listen(context, context.createMediaStreamSource(stream));
         })()""")
-        assert await level(page, 0) == pytest.approx(-120, abs=1)
+        await hears(page, 0, -120)
         await connect(page, wire)
         await page.call("startMedia", PCMU)
-        wire.say(sine(1000, -20, 8, RATE_HZ))
-        await asyncio.sleep(1)
-        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
+        wire.say(sine(1000, -20, 60, RATE_HZ))
+        await hears(page, 1000)
 
         await page.evaluate("stream.getAudioTracks()[0].enabled = false")
-        assert await level(page, 1000) < -80
+        await hears(page, 0, -120)
         await page.evaluate("stream.getAudioTracks()[0].enabled = true")
-        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
+        await hears(page, 1000)
         await page.evaluate("stream.getAudioTracks()[0].stop()")
         await page.evaluate("heard.length = 0")
         await asyncio.sleep(0.5)
@@ -103,7 +113,7 @@ async def test_other_sample_rates_work_both_ways(browser: ChromiumProcess, rate_
     async with opened(browser) as (page, wire, _):
         await connect(page, wire)
         await page.call("startMedia", PCMU)
-        wire.say(sine(1000, -20, 10, RATE_HZ))
+        wire.say(sine(1000, -20, 60, RATE_HZ))
         await page.evaluate(f"""(async () => {{
             const context = globalThis.context = await open({rate_hz});
             const stream = await navigator.mediaDevices.getUserMedia({{audio: true}});
@@ -111,9 +121,8 @@ async def test_other_sample_rates_work_both_ways(browser: ChromiumProcess, rate_
             globalThis.player = play(context, 500, 0.1);
             player.connect(context.destination);
         }})()""")
-        await asyncio.sleep(1)
-        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
-        check_sent(wire, 500)
+        await hears(page, 1000)
+        await sends(wire, 500)
         assert (await page.call("stats"))["worklet"] == "wasm"
 
 
@@ -138,28 +147,30 @@ async def test_only_the_playback_of_a_call_is_taken(browser: ChromiumProcess) ->
         await asyncio.sleep(0.8)
         wire.received.clear()
         await asyncio.sleep(0.6)
-        assert tone_of(wire)[1] == -120
+        assert tone_of(wire.heard(0.6))[1] == -120
 
         await page.evaluate("(globalThis.first = play(context, 500, 0.1)).connect(context.destination)")
-        await asyncio.sleep(1)
-        check_sent(wire, 500)
+        await sends(wire, 500)
 
         # One that is named for playback is the call's; the other one is not any more, until it is alone again.
         await page.evaluate("""
             globalThis.named = play(context, 800, 0.1, "some-playback-processor");
             named.connect(context.destination)""")
-        await asyncio.sleep(1)
-        assert tone_of(wire)[0] == pytest.approx(800, abs=1)
+        await sends(wire, 800)
         await page.evaluate("named.disconnect()")
-        await asyncio.sleep(1)
-        assert tone_of(wire)[0] == pytest.approx(500, abs=1)
+        await sends(wire, 500)
 
         # Cut and connected again in one turn, as a page does that changes its volume node.
         await page.evaluate("""
             first.disconnect();
             first.connect(new GainNode(context, {gain: 0.5})).connect(context.destination)""")
-        await asyncio.sleep(1)
-        check_sent(wire, 500)
+        await sends(wire, 500)
+
+        # Nobody but the graph holds the volume node now.
+        await page.send("HeapProfiler.enable")
+        await page.send("HeapProfiler.collectGarbage", timeout_s=20)
+        await page.evaluate("new GainNode(context).connect(context.destination)")
+        await sends(wire, 500)
 
 
 async def test_playback_nodes_of_one_context_are_mixed_and_limited(browser: ChromiumProcess) -> None:
@@ -170,10 +181,7 @@ async def test_playback_nodes_of_one_context_are_mixed_and_limited(browser: Chro
             for (let n = 0; n < 10; n++) play(context, 500, 0.02).connect(context.destination);
         })()""")
         await page.call("startMedia", PCMU)
-        await asyncio.sleep(1.2)
-        hz, dbfs = tone_of(wire)
-        assert hz == pytest.approx(500, abs=1)
-        assert dbfs == pytest.approx(-14, abs=1.5)  # 10 x 0.02, in phase: created in one turn
+        await sends(wire, 500, -14)  # 10 x 0.02, in phase: made in one turn
 
         await page.evaluate("for (let n = 0; n < 4; n++) play(context, 500, 0.9).connect(context.destination)")
         await asyncio.sleep(1)
@@ -191,11 +199,9 @@ async def test_the_newest_of_two_contexts_is_sent_and_the_other_when_it_closes(b
             globalThis.newer = await open(48000);
             play(newer, 900, 0.1).connect(newer.destination);
         })()""")
-        await asyncio.sleep(1)
-        assert tone_of(wire)[0] == pytest.approx(900, abs=1)
+        await sends(wire, 900)
         await page.evaluate("newer.close()")
-        await asyncio.sleep(1)
-        assert tone_of(wire)[0] == pytest.approx(500, abs=1)
+        await sends(wire, 500)
 
 
 async def test_other_uses_of_the_track_hear_the_microphone(browser: ChromiumProcess) -> None:
@@ -203,7 +209,7 @@ async def test_other_uses_of_the_track_hear_the_microphone(browser: ChromiumProc
     async with opened(browser) as (page, wire, _):
         await connect(page, wire)
         await page.call("startMedia", PCMU)
-        wire.say(sine(1000, -20, 10, RATE_HZ))
+        wire.say(sine(1000, -20, 60, RATE_HZ))
         await page.evaluate("""(async () => {
             const stream = await navigator.mediaDevices.getUserMedia({audio: true});
             const [near, far] = [new RTCPeerConnection(), new RTCPeerConnection()];
@@ -224,24 +230,22 @@ async def test_other_uses_of_the_track_hear_the_microphone(browser: ChromiumProc
             globalThis.context = await open(48000);
             listen(context, context.createMediaStreamSource(remote));
         })()""")
-        await asyncio.sleep(2)
-        assert await level(page, 1000) == pytest.approx(-20, abs=2)
+        await hears(page, 1000)
 
 
 async def test_a_page_that_forbids_wasm_is_heard_all_the_same(browser: ChromiumProcess) -> None:
     async with opened(browser, "?nowasm") as (page, wire, events):
         await connect(page, wire)
         await page.call("startMedia", PCMU)
-        wire.say(sine(1000, -20, 8, RATE_HZ))
+        wire.say(sine(1000, -20, 60, RATE_HZ))
         await page.evaluate("""(async () => {
             const context = globalThis.context = await open(16000);
             const stream = await navigator.mediaDevices.getUserMedia({audio: true});
             listen(context, context.createMediaStreamSource(stream));
             play(context, 500, 0.1).connect(context.destination);
         })()""")
-        await asyncio.sleep(1)
-        assert await level(page, 1000) == pytest.approx(-20, abs=1.5)
-        check_sent(wire, 500)
+        await hears(page, 1000)
+        await sends(wire, 500)
         stats = await page.call("stats")
         assert (stats["worklet"], stats["mic"]["rms_dbfs"]) == ("plain", None)
         assert any("without the media module" in event.get("message", "") for event in events)

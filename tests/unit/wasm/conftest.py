@@ -12,7 +12,7 @@ from wasm_server.build import Sources, build_media
 @pytest.fixture(scope="session")
 def wasm_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("wasm") / "media.wasm"
-    build_media(Sources().media, path)
+    build_media(Sources().media, path, warnings_are_errors=True)
     return path
 
 

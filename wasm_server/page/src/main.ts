@@ -22,6 +22,9 @@ type PageScope = typeof globalThis & {
   WPPConfig?: Record<string, unknown>;
 };
 
+/** For so long wa-js looks for the page's loader by itself. */
+const WAJS_LOOKS_MS = 61_000;
+
 /** A ring tone may begin just before WhatsApp shows the call. */
 const RING_LEAD_MS = 3000;
 
@@ -98,7 +101,11 @@ function install(scope: PageScope, config: PonteConfig): void {
     },
     onIdle: stopLoops,
   });
-  const look = (): ReturnType<typeof probe> => probe(bindings, scope.crossOriginIsolated, now() - installedAt);
+  const look = (): ReturnType<typeof probe> => {
+    const ageMs = now() - installedAt;
+    if (ageMs > WAJS_LOOKS_MS) bindings.wakeLoader();
+    return probe(bindings, scope.crossOriginIsolated, ageMs);
+  };
   Object.defineProperty(scope, '__ponte', {
     value: commands(engine, calls, look, stopLoops),
     configurable: false,
@@ -107,7 +114,7 @@ function install(scope: PageScope, config: PonteConfig): void {
   });
   // After wa-js, which is evaluated behind us in the same script.
   queueMicrotask(() => {
-    new Session(look, emit).start();
+    new Session(look, emit, log).start();
     calls.start();
   });
 }

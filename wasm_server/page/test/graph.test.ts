@@ -130,6 +130,19 @@ describe('the microphone as a source node', () => {
     }
   });
 
+  it('keeps what a subclass adds', () => {
+    const { window, ours, context } = hooked((at) => new window.AudioNode(at as never) as never);
+    class Special extends window.MediaStreamAudioSourceNode {
+      readonly special = true;
+      own(): boolean {
+        return this.special;
+      }
+    }
+    const made = new Special(context, { mediaStream: ours });
+    assert.ok(made instanceof Special && made.own());
+    assert.equal(made.mediaStream, ours);
+  });
+
   it('is left to the browser for other streams, and when we cannot or fail', () => {
     let answer: () => AudioNode | null = () => null;
     const { window, ours, context } = hooked(() => answer());

@@ -116,7 +116,8 @@ export class AudioGraph {
     if (!edges.some((edge) => edge.to.deref() === to && edge.output === output && edge.input === input)) {
       edges.push({ to: new WeakRef(to), output, input });
       this.edges.set(from, edges);
-      const feeders = this.fedBy.get(to) ?? [];
+      // A destination sees a source per message sound: those that are gone must not pile up.
+      const feeders = (this.fedBy.get(to) ?? []).filter((reference) => reference.deref() !== undefined);
       feeders.push(new WeakRef(from));
       this.fedBy.set(to, feeders);
     }

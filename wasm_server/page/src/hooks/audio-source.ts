@@ -23,9 +23,7 @@ export function installAudioSource(
   make: MakeSource,
   log: Log,
 ): void {
-  const prototype = window.MediaStreamAudioSourceNode.prototype;
-
-  const standIn = (context: BaseAudioContext, stream: MediaStream): AudioNode | null => {
+  const standIn = (context: BaseAudioContext, stream: MediaStream, prototype: object): AudioNode | null => {
     const handed = find(stream);
     if (handed === undefined) return null;
     const node = make(context, stream, handed);
@@ -37,13 +35,15 @@ export function installAudioSource(
   };
 
   patchMethod(window.AudioContext.prototype, 'createMediaStreamSource', log, (self, args) => {
-    const node = standIn(self as BaseAudioContext, args[0] as MediaStream);
+    const { prototype } = window.MediaStreamAudioSourceNode;
+    const node = standIn(self as BaseAudioContext, args[0] as MediaStream, prototype);
     return node ?? NATIVE;
   });
 
-  patchConstructor(window, 'MediaStreamAudioSourceNode', log, (args, native) => {
+  patchConstructor(window, 'MediaStreamAudioSourceNode', log, (args, native, newTarget) => {
     const stream = (args[1] as MediaStreamAudioSourceOptions | undefined)?.mediaStream;
     if (stream === undefined) return native();
-    return standIn(args[0] as BaseAudioContext, stream) ?? native();
+    const { prototype } = newTarget as { readonly prototype: object };
+    return standIn(args[0] as BaseAudioContext, stream, prototype) ?? native();
   });
 }

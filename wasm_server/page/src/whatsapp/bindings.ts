@@ -69,7 +69,7 @@ interface LidCache {
 
 export interface Wpp {
   readonly version?: unknown;
-  readonly loader?: { readonly isReady?: boolean; readonly isInjected?: boolean; readonly isFullReady?: boolean };
+  readonly loader?: { readonly isReady?: boolean; readonly loaderType?: string; injectLoader?(): void };
   readonly conn?: { isAuthenticated?(): boolean; getMyUserWid?(): Wid };
   readonly contact?: {
     queryExists?(wid: string): Promise<{ readonly wid: Wid; readonly lid?: Wid } | null>;
@@ -118,6 +118,15 @@ export class Bindings {
   /** wa-js knows the page's modules. */
   get injected(): boolean {
     return this.wpp?.loader?.isReady === true;
+  }
+
+  /**
+   * wa-js is evaluated before the page's own code and waits for its loader to appear: by setters, which a function
+   * declaration undoes, and by looking for one minute. A page that takes longer is shown to it again.
+   */
+  wakeLoader(): void {
+    const loader = this.wpp?.loader;
+    if (this.hasLoader && loader?.loaderType === 'unknown') this.attempt(() => loader.injectLoader?.());
   }
 
   /** undefined while nobody can say. */

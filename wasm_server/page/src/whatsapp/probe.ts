@@ -41,7 +41,7 @@ const BLOCKED: ReadonlySet<string> = new Set(['PROXYBLOCK', 'TOS_BLOCK', 'SMB_TO
 
 /** wa-js is evaluated right behind this bundle. */
 const START_MS = 5000;
-/** Modules come in over seconds; only what is absent after this is missing. */
+/** Modules come in over seconds, some 20 MB in all; only what is absent after this is missing. */
 const SETTLE_MS = 30_000;
 
 export function judge(findings: Findings): { state: PageState; detail: string } {

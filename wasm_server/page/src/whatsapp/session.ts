@@ -1,6 +1,7 @@
 /** The page's state, told whenever it changes. */
 
-import type { Emit } from '../events.ts';
+import type { Emit, Log } from '../events.ts';
+import { logFault } from '../events.ts';
 import type { Probe } from './probe.ts';
 
 const LOOK_LOADING_MS = 250;
@@ -12,6 +13,7 @@ export class Session {
   constructor(
     private readonly look: () => Probe,
     private readonly emit: Emit,
+    private readonly log: Log,
   ) {}
 
   start(): void {
@@ -19,12 +21,18 @@ export class Session {
   }
 
   private readonly tick = (): void => {
-    const { state, detail } = this.look();
-    const now = `${state} ${detail}`;
-    if (now !== this.last) {
-      this.last = now;
-      this.emit({ type: 'page.state', state, detail });
+    let pause = LOOK_SETTLED_MS;
+    try {
+      const { state, detail } = this.look();
+      const now = `${state} ${detail}`;
+      if (now !== this.last) {
+        this.last = now;
+        this.emit({ type: 'page.state', state, detail });
+      }
+      if (state === 'LOADING') pause = LOOK_LOADING_MS;
+    } catch (fault) {
+      logFault(this.log, 'the state of WhatsApp Web could not be read', fault);
     }
-    setTimeout(this.tick, state === 'LOADING' ? LOOK_LOADING_MS : LOOK_SETTLED_MS);
+    setTimeout(this.tick, pause);
   };
 }
