@@ -18,7 +18,8 @@ from typing import Final, Self
 
 import numpy as np
 
-from tests.support.audio import Samples, decode_g711
+from tests.support.audio import Samples
+from tests.support.audio_g711 import decode_g711
 
 _ETH_P_IP: Final = 0x0800
 _SO_ATTACH_FILTER: Final = 26

@@ -8,7 +8,6 @@ import pytest
 from tests.support import audio
 from tests.support.audio import (
     Samples,
-    decode_g711,
     find_offset,
     fit_sine,
     level_dbfs,
@@ -23,6 +22,7 @@ from tests.support.audio import (
     tone_hz,
     wav_bytes,
 )
+from tests.support.audio_g711 import decode_g711
 
 pytestmark = pytest.mark.unit
 

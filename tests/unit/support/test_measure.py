@@ -15,7 +15,8 @@ import pytest
 from tests.demo import report
 from tests.demo.call import CallRecord, Direction, Spoken
 from tests.demo.measure import Limits, Unmeasurable, failures, measure, played_out
-from tests.support.audio import Samples, Timeline, decode_g711, resample, silence, sine
+from tests.support.audio import Samples, Timeline, resample, silence, sine
+from tests.support.audio_g711 import decode_g711
 from tests.support.wire import Datagram, RtpPacket, SipMessage, stream_of
 
 pytestmark = pytest.mark.unit
