@@ -163,20 +163,34 @@ class Endpoint:
         self.listener = listener
         self.publish()
 
-    async def halt(self, detail: str) -> None:
-        """Stop registering and looking up; calls in progress go on. Waits a little for the unregistration."""
+    async def halt(self, detail: str, *, wait: bool = True) -> None:
+        """Stop registering and looking up; calls in progress go on.
+
+        Args:
+            detail: said by the status from now on.
+            wait: wait a little for the unregistration; else it goes on in the background.
+        """
         if self._resolver is not None:
             self._resolver.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._resolver
             self._resolver = None
         registration, self._registration = self._registration, None
-        if registration is not None:
-            registration.stop(self._stack.now(), detail)
-            self._stack.flush()
-            deadline = self._stack.now() + self._stack.settings.close_timeout_s
+        if registration is None:
+            return
+        registration.stop(self._stack.now(), detail)
+        self._stack.flush()
+        if wait:
+            await self._unregistered(registration)
+        else:
+            self._stack.owner.spawn(self._unregistered(registration), "sip unregister")
+
+    async def _unregistered(self, registration: Registration) -> None:
+        deadline = self._stack.now() + self._stack.settings.close_timeout_s
+        try:
             while not registration.idle and self._stack.now() < deadline:
                 await self._stack.wait_registration(registration, deadline - self._stack.now())
+        finally:
             self._stack.agent.forget_registration(registration)
 
     async def update(self, settings: EndpointSettings) -> None:

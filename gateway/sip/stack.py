@@ -161,7 +161,10 @@ class SipStack:
             if port is endpoint.port and settings.registers_like(old):
                 endpoint.take(settings, listener)
             else:
-                await endpoint.halt("The configuration changed")
+                # one address of record is first given up, then taken again: the other way round the registrar, which
+                # sees two Call-IDs with the same Contact, could drop the new binding
+                same_record = (old.server, old.user) == (settings.server, settings.user)
+                await endpoint.halt("The configuration changed", wait=same_record)
                 endpoint.settings = settings
                 endpoint.begin(port, listener)
             self._reap_ports()
