@@ -22,7 +22,7 @@ from tests.standin.sound import FRAME, PAGE_SOUNDS_HZ, Samples
 from tests.standin.tape import HeardTape, SayQueue
 
 FRAME_S: Final = 0.02
-LEAD_FRAMES: Final = 8  # 160 ms that lie ready in the page, so that a stall of either side makes no gap
+LEAD_FRAMES: Final = 8  # 160 ms in the first message, which lie ready in the page: a stall makes no gap
 MY_PHONE: Final = "4930901820"
 AUDIBLE: Final = 104  # -50 dBFS
 
@@ -277,11 +277,11 @@ class FarEnd:
             call, media = self.call, self.media
             if call is None or media is None or media.call_id != call.id or not call.audible:
                 continue
-            for _ in range(1 if media.said else LEAD_FRAMES):
-                samples = self.say.frame()
-                self._note_first("first_audio_out", call, samples)
-                media.send(struct.pack("<IId", media.said * FRAME % 2**32, 0, time.time() * 1000) + samples.tobytes())
-                media.said += 1
+            count = 1 if media.said else LEAD_FRAMES
+            samples = np.concatenate([self.say.frame() for _ in range(count)])
+            self._note_first("first_audio_out", call, samples)
+            media.send(struct.pack("<IId", media.said * FRAME % 2**32, 0, time.time() * 1000) + samples.tobytes())
+            media.said += count
 
     # --- inside ---
 

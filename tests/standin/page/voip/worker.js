@@ -1,8 +1,9 @@
-// The line to the far end, in a thread of its own: 20 ms frames of 16 kHz s16 both ways over one WebSocket, each with
-// a header of 16 bytes: first sample's number (u32), zero (u32), sender's wall clock in ms (f64). Little endian.
+// The line to the far end, in a thread of its own: 20 ms frames of 16 kHz s16 both ways over one WebSocket (160 ms in the
+// far end's first), each with a header of 16 bytes: first sample's number (u32), zero (u32), sender's wall clock in ms
+// (f64). Little endian.
 //
-// Towards the page there is a jitter buffer in the playback ring. The far end begins a call with 160 ms at once, which
-// is its first depth; it may grow to the ring's 512 ms where the page's audio clock loses time. What counts from then on
+// Towards the page there is a jitter buffer in the playback ring. The far end's first message is
+// its first depth; it may grow to the ring's 512 ms where the page's audio clock loses time. What counts from then on
 // is how low it ran in the last second: less than LOW and it gets more silence, more than HIGH and it loses some, both
 // only while nobody speaks, so that a tone is never touched. Where it runs dry it starts again with AGAIN of silence; if
 // somebody was speaking, that gap is counted as an underrun.
@@ -23,7 +24,7 @@ let captured = 0;
 let begun = false;
 let spoke = false;
 let lowest = Infinity;
-let watched = -10; // the frames of the beginning, which find the ring still filling
+let watched = -1; // the first finds an empty ring
 
 function ringAt(offset) {
   return {
