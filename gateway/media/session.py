@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,14 +23,6 @@ from gateway.protocol.sdp.description import ip_or_none
 
 _PACKET_BYTES: Final = 2048  # over an Ethernet MTU: what is longer is no audio packet
 _CODECS: Final = ("PCMU", "PCMA")
-
-
-def _usable(host: str, port: int) -> Address | None:
-    """Return where to send to, None where the peer named a host by name, no port, or nowhere."""
-    address = ip_or_none(host)
-    if address is None or address.is_unspecified or not port:
-        return None
-    return str(address), port
 
 
 class RtpSession:
@@ -85,18 +78,29 @@ class RtpSession:
     def apply(self, negotiated: Negotiated) -> None:
         """Send and receive as *negotiated* says, at once."""
         now = time.monotonic()
-        signalled = _usable(*negotiated.remote)
+        signalled = self._usable(*negotiated.remote)
         if signalled is not None:  # a hold by c=0.0.0.0 is no move: where the peer is stays known
             self._lock.signal(signalled, now)
         address = ip_or_none(negotiated.remote[0])
         deaf = address is not None and address.is_unspecified
         self._lock.frozen = deaf or not negotiated.receives
-        self._rtcp_target = None if deaf else _usable(*negotiated.remote_rtcp)
+        self._rtcp_target = None if deaf else self._usable(*negotiated.remote_rtcp)
         self._to_sip.closed = None if negotiated.sends else "hold"
         self._aim()
         self._wire()
         if self._timer is None and not self._closed:
             self._schedule()
+
+    def _usable(self, host: str, port: int) -> Address | None:
+        """Return where to send to, None where the peer named a host by name, of the other family, no port, or nowhere.
+
+        A name is never looked up: a peer could make the packet path wait for its DNS.
+        """
+        address = ip_or_none(host)
+        version = 6 if self.pair.rtp.family == socket.AF_INET6 else 4
+        if address is None or address.is_unspecified or address.version != version or not port:
+            return None
+        return str(address), port
 
     def connect(self, port: RtpPort) -> None:
         """Let packets flow between the SIP peer and *port*."""

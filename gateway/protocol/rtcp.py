@@ -260,7 +260,7 @@ def build_packet(packet: RtcpPacket) -> bytes:
                 text = packet.reason.encode()[:255]
                 body += bytes((len(text),)) + text
             return _packet(GOODBYE, len(packet.sources), body)
-        case OtherRtcp():
+        case _:
             return _packet(packet.packet_type, packet.count, packet.body)
 
 

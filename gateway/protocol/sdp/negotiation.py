@@ -172,7 +172,7 @@ class SdpSession:
         theirs = {number: name for number, name in theirs.items() if name in offered_names}
         # Some peers send with the numbers of their own answer, though ours hold (RFC 3264 section 6.1).
         receive = {**{n: c for n, c in theirs.items() if n not in self._offered}, **self._offered}
-        negotiated = self._agree(answer, audio, theirs, receive, _direction(ours, None))
+        negotiated = self._agree(answer, audio, theirs, receive, _direction(ours, self._sent))
         self._keep(list(self._sent.media), negotiated)
         return negotiated
 
@@ -327,13 +327,10 @@ class SdpSession:
         return str(description)
 
 
-def _direction(media: MediaDescription, description: SessionDescription | None) -> HoldDirection:
-    for direction in _DIRECTIONS:
-        if media.has(direction):
-            return direction
-    if description is not None:
+def _direction(media: MediaDescription, description: SessionDescription) -> HoldDirection:
+    for level in (media, description):
         for direction in _DIRECTIONS:
-            if description.has(direction):
+            if level.has(direction):
                 return direction
     return "sendrecv"
 

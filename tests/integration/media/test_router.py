@@ -444,6 +444,27 @@ async def test_a_peer_whose_address_is_unknown_is_sent_nothing_until_it_speaks(b
     await until(lambda: len(phone.heard) == 1)
 
 
+async def test_an_address_of_the_other_family_is_not_sent_to(bench: Bench) -> None:
+    phone = bench.phone()
+    await bench.call(phone, change=lambda text: text.replace(f"c=IN IP4 {HOST}", "c=IN IP6 ::1"))
+    bench.page.speak(1)
+    assert bench.stats().wa_to_sip.dropped == {"no_address": 1}
+
+
+async def test_a_page_may_be_connected_before_the_answer_is_there(bench: Bench) -> None:
+    phone = bench.phone()
+    offer = await bench.router.create_offer(CALL, local_address=HOST)
+    bench.router.connect(CALL, bench.page)
+    bench.page.speak(1)
+    assert bench.stats().wa_to_sip.dropped == {"unknown_payload_type": 1}
+    answer, theirs = phone.sdp.answer_offer(offer, phone.local)
+    phone.to = theirs.remote
+    await bench.router.accept_answer(CALL, answer)
+    phone.say(1)
+    bench.page.speak(2)
+    await until(lambda: bool(bench.page.heard and phone.heard))
+
+
 async def test_another_page_takes_over(bench: Bench) -> None:
     phone, other = bench.phone(), Page()
     await bench.call(phone)

@@ -23,7 +23,7 @@ from gateway.media.path import PacketPath, routes
 from gateway.media.port import ContinuousPort
 from gateway.protocol.rtp import OutgoingStream, RtpHeader, build_packet, parse_header, payload_of
 from gateway.webrtc.leg import LegState, WebRtcLeg
-from tests.support.audio import Samples, decode_g711, fit_sine
+from tests.support.audio import Samples, fit_sine
 
 pytestmark = pytest.mark.integration
 
@@ -118,6 +118,12 @@ async def until(condition: Callable[[], bool], *, timeout_s: float = 8.0) -> Non
             await asyncio.sleep(0.01)
 
 
+def decoded(packet: bytes) -> Samples:
+    """The sound of a G.711 packet."""
+    codec = {0: "PCMU", 8: "PCMA"}[parse_header(packet).payload_type]
+    return np.array(g711.decode(codec, payload_of(packet)), dtype=np.float64) / 32768
+
+
 async def send_tone(leg: WebRtcLeg, seconds: float, *, ssrc: int = 5) -> int:
     """Play a tone into the leg as the router would; return how many packets."""
     path = PacketPath(leg.outgoing)
@@ -145,9 +151,7 @@ async def test_a_tone_is_heard_both_ways(leg: WebRtcLeg, page: Page) -> None:
     sent = await send_tone(leg, 1.5)
     await until(lambda: len(received) >= 60 and sum(map(len, page.heard)) >= 6000)
 
-    from_page = np.concatenate(
-        [decode_g711(payload_of(packet), parse_header(packet).payload_type) for packet, _ in received]
-    )
+    from_page = np.concatenate([decoded(packet) for packet, _ in received])
     fit = fit_sine(from_page[1600:], 8000)
     assert fit.hz == pytest.approx(PAGE_HZ, abs=0.5)
     assert fit.dbfs == pytest.approx(LEVEL_DBFS, abs=0.5)

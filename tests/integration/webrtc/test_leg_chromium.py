@@ -20,7 +20,7 @@ from gateway.media.path import PacketPath, routes
 from gateway.protocol.rtp import RtpHeader, build_packet, parse_header, payload_of
 from gateway.webrtc.leg import LegState, WebRtcLeg
 from gateway.webrtc.seam import local_addresses
-from tests.support.audio import Samples, decode_g711, fit_sine, level_dbfs
+from tests.support.audio import Samples, fit_sine, level_dbfs
 from tests.support.chromium import chromium
 
 pytestmark = pytest.mark.integration
@@ -95,6 +95,12 @@ async def tab() -> AsyncIterator[Tab]:
         page = next(target for target in found if target["type"] == "page")
         async with websockets.connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
             yield Tab(socket)
+
+
+def decoded(packet: bytes) -> Samples:
+    """The sound of a G.711 packet."""
+    codec = {0: "PCMU", 8: "PCMA"}[parse_header(packet).payload_type]
+    return np.array(g711.decode(codec, payload_of(packet)), dtype=np.float64) / 32768
 
 
 async def send_tone(leg: WebRtcLeg, codec: str, *, ssrc: int) -> None:
@@ -178,7 +184,7 @@ async def test_a_tone_is_heard_both_ways(tab: Tab, addresses: str) -> None:
 
         async def whole() -> bool:
             newest = received[-50:]
-            samples = np.concatenate([decode_g711(payload_of(packet), 0) for packet in newest])
+            samples = np.concatenate([decoded(packet) for packet in newest])
             return len(newest) == 50 and await asyncio.to_thread(is_tone, samples, 8000, PAGE_HZ, sinad_db=30)
 
         await until(whole, "the page's tone whole")

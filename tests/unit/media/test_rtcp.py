@@ -94,6 +94,11 @@ def test_padding_is_taken_off_the_last_packet() -> None:
     assert parse_compound(bytes.fromhex("a0c90002 00000001 00000004")) == (ReceiverReport(1),)
 
 
+def test_other_items_of_a_description_are_passed_over() -> None:
+    data = bytes.fromhex("81ca0004 00000001 0603783431 0102 6162 000000")  # TOOL, then CNAME
+    assert parse_compound(data) == (SourceDescription(((1, "ab"),)),)
+
+
 def test_ntp_time_is_since_1900() -> None:
     assert ntp_from_unix(0.5) == (2208988800 << 32) | 0x80000000
     assert middle_of_ntp(0x1111222233334444) == 0x22223333
