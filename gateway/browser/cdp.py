@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from gateway.browser.discovery import ChromeVersion, chrome_version
 from gateway.browser.endpoint import BrowserEndpoint, join_host_port
 from gateway.browser.errors import CdpError, ChromeUnauthorized, ChromeUnreachable, ConnectionLost, PageGone
-from gateway.browser.http import resolve, tls_context
+from gateway.browser.http import Resolved, resolve, tls_context
 from gateway.browser.settings import BrowserSettings
 from gateway.domain.errors import PeerTimeout, Unavailable
 
@@ -248,7 +248,17 @@ class CdpConnection:
 async def _open_websocket(
     endpoint: BrowserEndpoint, version: ChromeVersion, settings: BrowserSettings
 ) -> ClientConnection:
-    target = await resolve(endpoint, settings.http)
+    targets = await resolve(endpoint, settings.http)
+    for target in targets[:-1]:
+        try:
+            return await _upgrade(target, version, settings)
+        except ChromeUnreachable:
+            continue  # the name has another address, and /json/version was found at one of them
+    return await _upgrade(targets[-1], version, settings)
+
+
+async def _upgrade(target: Resolved, version: ChromeVersion, settings: BrowserSettings) -> ClientConnection:
+    endpoint = target.endpoint
     scheme = "wss" if endpoint.secure else "ws"
     try:
         return await connect(

@@ -82,8 +82,9 @@ async def _ask_pychrome(target: Resolved, path: str, settings: HttpSettings) -> 
 
 
 async def _ask(endpoint: BrowserEndpoint, path: str, settings: HttpSettings) -> Any:
-    target = await resolve(endpoint, settings)
-    if _by_pychrome(target):
+    for target in await resolve(endpoint, settings):
+        if not _by_pychrome(target):
+            break
         try:
             found = await _ask_pychrome(target, path, settings)
         except (requests.RequestException, OSError):

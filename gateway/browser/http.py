@@ -8,7 +8,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
@@ -16,6 +16,8 @@ from gateway.browser.allow import Address, check_address, literal
 from gateway.browser.endpoint import HttpEndpoint, join_host_port
 from gateway.browser.errors import AddressNotAllowed, ChromeUnreachable
 from gateway.browser.settings import HttpSettings
+
+_MAX_ADDRESSES: Final = 4  # a name of a host has one or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class Answer:
             return None
 
 
-async def resolve(endpoint: HttpEndpoint, settings: HttpSettings) -> Resolved:
-    """Resolve the endpoint's host and pick the first address that the allow-list has.
+async def resolve(endpoint: HttpEndpoint, settings: HttpSettings) -> list[Resolved]:
+    """Resolve the endpoint's host to the addresses that the allow-list has, at least one, in the resolver's order.
 
     Raises:
         ChromeUnreachable: the name does not resolve.
@@ -79,7 +81,7 @@ async def resolve(endpoint: HttpEndpoint, settings: HttpSettings) -> Resolved:
     fixed = literal(endpoint.host)
     if fixed is not None:
         check_address(fixed, settings.allow, field=endpoint.setting)
-        return Resolved(endpoint, fixed)
+        return [Resolved(endpoint, fixed)]
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
@@ -91,15 +93,18 @@ async def resolve(endpoint: HttpEndpoint, settings: HttpSettings) -> Resolved:
     except (OSError, UnicodeError):
         raise ChromeUnreachable(f"The name {endpoint.host} does not resolve; check {endpoint.setting}") from None
     refused: AddressNotAllowed | None = None
-    for entry in found:
+    allowed: list[Resolved] = []
+    for entry in found[:_MAX_ADDRESSES]:
         address = ip_address(str(entry[4][0]).partition("%")[0])
         try:
             check_address(address, settings.allow, host=endpoint.host, field=endpoint.setting)
         except AddressNotAllowed as error:
             refused = refused or error
-            continue
-        return Resolved(endpoint, address)
-    raise refused or ChromeUnreachable(f"The name {endpoint.host} has no address; check {endpoint.setting}")
+        else:
+            allowed.append(Resolved(endpoint, address))
+    if not allowed:
+        raise refused or ChromeUnreachable(f"The name {endpoint.host} has no address; check {endpoint.setting}")
+    return allowed
 
 
 def tls_context(settings: HttpSettings) -> ssl.SSLContext:
@@ -132,32 +137,50 @@ async def request(
         ChromeUnreachable: no HTTP answer came; the text says why and what to do.
         AddressNotAllowed: the allow-list does not have the address.
     """
-    target = await resolve(endpoint, settings)
     total_s = timeout_s or settings.timeout_s
     limit = max_body_bytes or settings.max_body_bytes
+    targets = await resolve(endpoint, settings)
+    for target in targets:
+        try:
+            return await _request(target, method, path, settings=settings, body=body, total_s=total_s, limit=limit)
+        except (httpx2.HTTPError, OSError) as error:
+            # "localhost" is ::1 first, where Chrome does not listen: only a connection that was made ends the search.
+            if target is targets[-1] or not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+                raise ChromeUnreachable(_sentence(error, endpoint, total_s)) from None
+    raise AssertionError("unreachable")
+
+
+async def _request(
+    target: Resolved,
+    method: str,
+    path: str,
+    *,
+    settings: HttpSettings,
+    body: dict[str, object] | None,
+    total_s: float,
+    limit: int,
+) -> Answer:
+    endpoint = target.endpoint
     scheme = "https" if endpoint.secure else "http"
     url = f"{scheme}://{join_host_port(str(target.address), endpoint.port)}{endpoint.path}{path}"
     headers = {"Host": target.netloc, "Accept-Encoding": "identity", **target.headers}
     extensions = {"sni_hostname": endpoint.host} if endpoint.secure and endpoint.is_name else {}
     timeout = httpx2.Timeout(total_s, connect=min(settings.connect_timeout_s, total_s))
     verify = tls_context(settings) if endpoint.secure else False
-    try:
-        async with (
-            asyncio.timeout(total_s + settings.connect_timeout_s),
-            httpx2.AsyncClient(verify=verify, trust_env=False, timeout=timeout) as client,
-            client.stream(method, url, headers=headers, json=body, extensions=extensions) as response,
-        ):
-            content = bytearray()
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if len(content) > limit:
-                    raise ChromeUnreachable(
-                        f"{endpoint} answered {path} with more than {limit} bytes; check {endpoint.setting}"
-                    )
-            media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            return Answer(response.status_code, bytes(content), media_type)
-    except (httpx2.HTTPError, OSError) as error:
-        raise ChromeUnreachable(_sentence(error, endpoint, total_s)) from None
+    async with (
+        asyncio.timeout(total_s + settings.connect_timeout_s),
+        httpx2.AsyncClient(verify=verify, trust_env=False, timeout=timeout) as client,
+        client.stream(method, url, headers=headers, json=body, extensions=extensions) as response,
+    ):
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > limit:
+                raise ChromeUnreachable(
+                    f"{endpoint} answered {path} with more than {limit} bytes; check {endpoint.setting}"
+                )
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Answer(response.status_code, bytes(content), media_type)
 
 
 def _sentence(error: BaseException, endpoint: HttpEndpoint, timeout_s: float) -> str:

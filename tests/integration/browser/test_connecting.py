@@ -97,6 +97,20 @@ async def test_every_form_of_the_url_reaches_chrome(tmp_path: Path) -> None:
                 await product(f"wss://localhost:{tls_port}")
 
 
+async def test_a_name_with_several_addresses_is_tried_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As /etc/hosts gives "localhost": ::1 first, where Chrome does not listen. 8.8.8.8 is dropped by the allow-list.
+    async def addresses(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        assert host == "two.test"
+        return [(0, 1, 6, "", (address, port)) for address in ("8.8.8.8", "::1", "127.0.0.1")]
+
+    async with chromium() as browser:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+        for url in (f"ws://two.test:{browser.port}", f"ws://:token@two.test:{browser.port}"):
+            assert (await product(url)).startswith("Chrome/")
+        with pytest.raises(ChromeUnreachable, match=r"Nothing listens at two\.test"):
+            await product(f"ws://two.test:{free_ports()}")
+
+
 async def test_pages_are_listed_by_pychrome_and_without_it() -> None:
     page = "data:text/html,one"
     async with chromium(url=page) as browser:
