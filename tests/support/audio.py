@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal as dsp
 
+from tests.support.audio_g711 import decode_g711 as decode_g711  # part of what this module offers
+
 Samples = npt.NDArray[np.float64]
 
 SILENCE_DBFS: Final = -120.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from tests.support.audio import Samples
+Samples = npt.NDArray[np.float64]
 
 
 def _ulaw_table() -> Samples:
