@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-import structlog
-
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, Refused, Unavailable
 from gateway.protocol.sip.events import (
     Cancelled,
@@ -61,7 +59,6 @@ class SipCall:
         self._acked: asyncio.Future[str | None] | None = None
         self._reinvited: asyncio.Future[tuple[int, str | None]] | None = None
         self.events_dropped = 0
-        self._log = structlog.get_logger().bind(sip_call_id=self.sip_call_id if session else "")
 
     @property
     def sip_call_id(self) -> str:

@@ -53,7 +53,6 @@ class Endpoint:
 
     Attributes:
         id: its name in the core.
-        listener: whether the PBX can call.
         on_status: called when registration or listener changed.
     """
 
@@ -64,7 +63,7 @@ class Endpoint:
         self.settings = settings
         self.on_invite = on_invite
         self.on_status: Callable[[], None] = lambda: None
-        self.listener = ListenerStatus("off", 0, "Not started")
+        self._listener = ListenerStatus("off", 0, "Not started")
         self.port: SipPort | None = None
         self._stack = stack
         self._targets: list[Target] = []
@@ -78,6 +77,22 @@ class Endpoint:
         self._log = structlog.get_logger()
 
     # status
+
+    @property
+    def listener(self) -> ListenerStatus:
+        """Whether the PBX can call."""
+        if self._listener.state == "listening" and not self.settings.listen_user and self._stack.shares_server(self):
+            return ListenerStatus(
+                "refused",
+                0,
+                "Another account on this port has the same SIP server; set sipListenUser to tell them apart",
+            )
+        return self._listener
+
+    def unlisten(self, detail: str) -> None:
+        """Forget the port; the stack closes it when nobody needs it."""
+        self._listener = ListenerStatus("off", 0, detail)
+        self.port = None
 
     @property
     def registration(self) -> RegistrationStatus:
@@ -101,7 +116,7 @@ class Endpoint:
     def publish(self) -> None:
         """Tell the core about this endpoint."""
         settings = self.settings
-        listening = self.port is not None and self.listener.state == "listening"
+        listening = self.port is not None and self._listener.state == "listening"
         self._stack.agent.set_endpoint(
             CoreEndpoint(
                 self.id,
@@ -133,7 +148,7 @@ class Endpoint:
     def begin(self, port: SipPort, listener: ListenerStatus) -> None:
         """Start on a port; the stack has opened it."""
         self.port = port
-        self.listener = listener
+        self._listener = listener
         settings = self.settings
         self._auth = DigestClient(settings.user, settings.password, self._stack.token)
         self._targets = []
@@ -160,7 +175,7 @@ class Endpoint:
     def take(self, settings: EndpointSettings, listener: ListenerStatus) -> None:
         """Take settings that change only who may call."""
         self.settings = settings
-        self.listener = listener
+        self._listener = listener
         self.publish()
 
     async def halt(self, detail: str, *, wait: bool = True) -> None:
@@ -247,6 +262,8 @@ class Endpoint:
         port = self.port
         if port is None or not self._targets:
             return None
+        if attempt == 0 and self._registration is not None and self._registration.bound is not None:
+            return self._registration.bound  # the address that answers
         target = self._targets[attempt % len(self._targets)]
         try:
             return port.flow_to(target.transport, (target.host, target.port), self._stack.now())

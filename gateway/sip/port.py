@@ -241,6 +241,8 @@ class SipPort:
                 udp.setblocking(False)
                 if family == socket.AF_INET6:
                     udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                # a burst of calls must not overflow the kernel's default
+                udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.settings.receive_buffer_bytes)
                 udp.bind((host, self.number))
                 self.number = udp.getsockname()[1]
                 transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
@@ -348,6 +350,8 @@ class SipPort:
         transport = self._udp.get(socket.AF_INET6 if ":" in remote[0] else socket.AF_INET)
         if transport is None or transport.is_closing():
             return
+        if cast(asyncio.WriteTransport, transport).get_write_buffer_size() > self.settings.max_unsent_bytes:
+            return  # the network card does not keep up; the transactions repeat what matters
         try:
             transport.sendto(data, remote)
         except (OSError, ValueError, OverflowError):

@@ -83,6 +83,7 @@ class StackSettings:
         partial_message_s: how long a message may take to arrive whole.
         connect_timeout_s: for outgoing TCP.
         max_unsent_bytes: a TCP peer that reads slower than this is cut off.
+        receive_buffer_bytes: asked of the kernel for each UDP socket.
         max_pending: messages that wait for a name or a connection, per flow.
         max_message_bytes: longest message in a stream.
         resolve_timeout_s: for one look-up of names.
@@ -102,6 +103,7 @@ class StackSettings:
     partial_message_s: float = 20.0
     connect_timeout_s: float = 5.0
     max_unsent_bytes: int = 1_048_576
+    receive_buffer_bytes: int = 1_048_576
     max_pending: int = 64
     max_message_bytes: int = 65_535
     resolve_timeout_s: float = 5.0

@@ -180,8 +180,7 @@ class SipStack:
 
     def _drop(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.id, None)
-        endpoint.listener = ListenerStatus("off", 0, "Closed")
-        endpoint.port = None
+        endpoint.unlisten("Closed")
 
     def _check_sharing(self, settings: EndpointSettings, but: Endpoint | None) -> None:
         """Refuse what could not be told apart on one port."""
@@ -224,6 +223,17 @@ class SipStack:
         port = SipPort(next(self._ids), user, self.settings, self._addresses, self.owner)
         port.public_address = settings.public_address
         return port
+
+    def shares_server(self, endpoint: Endpoint) -> bool:
+        """Whether calls to *endpoint*, which has no listen user, could be meant for another account on its port."""
+        mine = self.agent.endpoint(endpoint.id)
+        return mine is not None and any(
+            other is not endpoint
+            and other.port is endpoint.port
+            and (theirs := self.agent.endpoint(other.id)) is not None
+            and not mine.sources.isdisjoint(theirs.sources)
+            for other in self._endpoints.values()
+        )
 
     @staticmethod
     def _listener_status(settings: EndpointSettings, port: SipPort) -> ListenerStatus:
@@ -357,6 +367,8 @@ class SipStack:
             call.reject(500)
 
     def _on_registration(self, registration: Registration) -> None:
+        status = registration.status
+        self._log.info("sip registration", state=str(status.state), detail=status.detail, expires_s=status.expires_s)
         if (waiting := self._waiting.get(id(registration))) is not None:
             waiting.set()
         for endpoint in self._endpoints.values():

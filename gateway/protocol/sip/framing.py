@@ -21,7 +21,7 @@ class StreamFramer:
         max_header_bytes: longest header part.
     """
 
-    def __init__(self, *, max_message_bytes: int = 65_535, max_header_bytes: int = 32_768) -> None:
+    def __init__(self, *, max_message_bytes: int = 65_535, max_header_bytes: int = 16_384) -> None:
         self._max_message_bytes = max_message_bytes
         self._max_header_bytes = max_header_bytes
         self._buffer = bytearray()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from sipmessage import URI, Headers, Request, Response
@@ -26,6 +26,7 @@ from gateway.protocol.sip.text import (
 )
 
 MAX_HEADER_LINES: Final = 256  # real messages have some 30; lookups are linear
+MAX_HEADER_BYTES: Final = 16_384  # real ones stay below 4 kB; bounds what one datagram costs to read
 SDP: Final = "application/sdp"
 _BAD_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -112,6 +113,8 @@ def parse_message(data: bytes) -> IncomingRequest | IncomingResponse:
     head, separator, body = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
     if not separator:
         raise RemoteProtocolError("the message has no end of headers")
+    if len(head) > MAX_HEADER_BYTES:
+        raise RemoteProtocolError("the headers are too long", 513)
     first, *lines = _unfold(head.decode("utf-8", "surrogateescape").split("\r\n"))
     if len(lines) > MAX_HEADER_LINES:
         raise RemoteProtocolError("the message has too many headers")
@@ -304,10 +307,12 @@ def reply_flow(via: Via, flow: Flow) -> Flow:
 
     A name or address in Via is not followed: that would make us send to whom a stranger chooses.
     """
-    if flow.reliable or "rport" in via.params:
-        return flow
     port = via.port or 5060
-    return flow if port == flow.remote[1] else Flow(flow.transport, flow.listener, flow.local, (flow.remote[0], port))
+    if flow.reliable:
+        return replace(flow, fallback=(flow.remote[0], port))
+    if "rport" in via.params:
+        return flow
+    return flow if port == flow.remote[1] else replace(flow, remote=(flow.remote[0], port))
 
 
 def make_response(

@@ -106,6 +106,11 @@ class Registration:
         """Whether nothing is registered and nothing is on its way."""
         return not self.wanted and self._request is None and self._bound is None
 
+    @property
+    def bound(self) -> Flow | None:
+        """The flow that the registrar knows us by; None when not registered."""
+        return self._bound
+
     def _set(self, status: RegistrationStatus) -> None:
         self.status = status
         self._engine.emit(RegistrationChanged(self))

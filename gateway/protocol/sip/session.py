@@ -271,7 +271,8 @@ class Session:
     def _never_acked(self, now: float) -> None:
         """No ACK within 64*T1: the dialog is confirmed but the session ends (RFC 3261 section 13.3.1.4)."""
         self._stop_unacked()
-        self._send_bye(Reason("SIP", 408, "No ACK"), now, Ended(Reason("SIP", 408, "No ACK")))
+        if self.state is SessionState.CONFIRMED:
+            self._send_bye(Reason("SIP", 408, "No ACK"), now, Ended(Reason("SIP", 408, "No ACK")))
 
     def _stop_unacked(self) -> None:
         if self._unacked is not None:

@@ -123,8 +123,12 @@ class TransactionLayer:
         return True
 
     def flow_failed(self, flow: Flow, now: float) -> None:
-        """Tell the client transactions of a flow that it cannot be used (RFC 3261 section 8.1.3.1)."""
-        for transaction in [one for one in self.clients.values() if one.flow == flow]:
+        """Tell the client transactions of a flow that it cannot be used (RFC 3261 section 8.1.3.1).
+
+        An INVITE that was answered provisionally is spared: its answer comes by a new connection (section 18.2.2).
+        """
+        waiting = {State.CALLING, State.TRYING}
+        for transaction in [one for one in self.clients.values() if one.flow == flow and one.state in waiting]:
             transaction.fail("transport", now)
 
     def find_server(self, request: IncomingRequest) -> ServerTransaction | None:
@@ -212,10 +216,15 @@ class ClientTransaction:
 
     def fail(self, cause: str, now: float) -> None:
         """End without a final response."""
-        told = self.state in {State.CALLING, State.TRYING, State.PROCEEDING}
+        told = not self.answered
         self._terminate(now)
         if told:
             self.user.on_failure(self, cause, now)
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response came."""
+        return self.state not in {State.CALLING, State.TRYING, State.PROCEEDING}
 
     def _stop(self) -> None:
         for timer in (self._retransmit, self._timeout):

@@ -160,7 +160,7 @@ async def test_a_reader_that_does_not_read_is_cut_off() -> None:
         plain.connect(("127.0.0.1", pair.callee.listener.port))
         plain.setblocking(False)
         _, writer = await asyncio.open_connection(sock=plain, limit=1)
-        subject = "x" * 20_000
+        subject = "x" * 10_000
         text = request_text("OPTIONS", via="Via: SIP/2.0/TCP 192.0.2.20;branch=z9hG4bK1", call_id=subject).encode()
         async with asyncio.timeout(10):
             while not writer.is_closing():
