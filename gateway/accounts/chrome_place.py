@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.browser import BrowserEndpoint, HelperClient, HelperError, HttpEndpoint, parse_browser_url, parse_http_url
 from gateway.browser.endpoint import join_host_port
 from gateway.browser.local_helper import LocalHelper
+from gateway.webrtc.seam import local_addresses
 
 if TYPE_CHECKING:
     from gateway.accounts.page_link import PageLinkConfig, PageLinkSettings
@@ -32,15 +33,20 @@ class ChromePlace:
 
     @property
     def local_addresses(self) -> tuple[str, ...]:
-        """Addresses that ICE must gather beside its own choice: it leaves out loopback, where a local Chrome is."""
-        return (self.local_address,) if ipaddress.ip_address(self.local_address).is_loopback else ()
+        """Addresses for ICE to gather on; none: its own choice, which leaves loopback out.
+
+        A Chrome behind a loopback address is on this machine, or on another one at the end of a tunnel.
+        """
+        if not ipaddress.ip_address(self.local_address).is_loopback:
+            return ()
+        return (*local_addresses(), self.local_address)
 
     def wasm_url(self, config: PageLinkConfig, own_host: str) -> str:
         """Return the base URL of the wasm server.
 
         Args:
             config: the account's page configuration; it may name a host.
-            own_host: where this gateway's own wasm server listens; on every address: taken to be the one towards Chrome.
+            own_host: where this gateway's own wasm server listens; if on every address, the one towards Chrome is used.
         """
         everywhere = own_host in {"", "0.0.0.0", "::"}
         host = config.wasm_host or (self.local_address if everywhere else own_host)
