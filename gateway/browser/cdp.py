@@ -24,6 +24,7 @@ from gateway.domain.errors import PeerTimeout, Unavailable
 Handler = Callable[[dict[str, Any], str | None], None]
 
 _SLOW_HANDLER_S: Final = 0.05  # two RTP packet times: what a handler may hold up at most without being named
+_SESSION_NOT_FOUND: Final = -32001
 _MAX_TASKS: Final = 256  # answers under way to what Chrome asks; a page makes a handful at a time
 
 
@@ -144,7 +145,12 @@ class CdpConnection:
             return
         task = asyncio.get_running_loop().create_task(self._guard(work, name), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            work.close()  # a task that was cancelled before its first step has not touched it
+
+        task.add_done_callback(done)
 
     def fail_session(self, session_id: str, why: str) -> None:
         """Fail the commands under way in a session: Chrome forgets to answer them when the target goes."""
@@ -231,6 +237,9 @@ class CdpConnection:
             return
         details = error if isinstance(error, dict) else {}
         number, text = details.get("code"), str(details.get("message", "no reason given"))
+        if number == _SESSION_NOT_FOUND:
+            pending.future.set_exception(PageGone(f"The page or worker was closed before {pending.method}"))
+            return
         pending.future.set_exception(CdpError(pending.method, number if isinstance(number, int) else 0, text))
 
     def _run_handler(self, event: str, call: Callable[[], None]) -> None:

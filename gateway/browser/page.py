@@ -20,7 +20,6 @@ from gateway.domain.errors import Unavailable
 
 _MAX_EVENTS: Final = 1000  # a call makes about ten; more at once is a page gone wild
 _MAX_EVENT_CHARS: Final = 256 * 1024
-_GONE_CODES: Final = frozenset({-32001})  # "Session with given id not found."
 _GONE_WORDS: Final = (
     "navigated or closed",
     "context was destroyed",
@@ -195,7 +194,7 @@ class PageTarget:
         try:
             return await self._cdp.send(method, params, session_id=self.session_id, timeout_s=timeout_s)
         except CdpError as error:
-            if error.cdp_code in _GONE_CODES or any(word in error.text for word in _GONE_WORDS):
+            if any(word in error.text for word in _GONE_WORDS):
                 raise PageGone(f"The page changed or went away during {method}") from None
             raise
 

@@ -18,6 +18,7 @@ from gateway.browser import (
     ChromeUnreachable,
     ConnectionLost,
     HttpSettings,
+    PageGone,
     chrome_version,
     connect_cdp,
     list_pages,
@@ -202,6 +203,8 @@ async def test_commands_fail_clearly() -> None:
             await cdp.send("No.such")
         target = (await cdp.send("Target.createTarget", {"url": "about:blank"}))["targetId"]
         session = (await cdp.send("Target.attachToTarget", {"targetId": target, "flatten": True}))["sessionId"]
+        with pytest.raises(PageGone, match=r"closed before Page\.enable"):
+            await cdp.send("Page.enable", session_id="0123456789ABCDEF")
         with pytest.raises(PeerTimeout, match=r"did not answer Runtime.evaluate within 0.2 s"):
             await cdp.send(
                 "Runtime.evaluate", {"expression": "new Promise(() => {})", "awaitPromise": True},
