@@ -256,3 +256,31 @@ async def test_a_message_over_the_bound_closes_the_connection() -> None:
         large = {"expression": "'x'.repeat(3000000)", "returnByValue": True}
         with pytest.raises(ConnectionLost, match="larger than the gateway takes"):
             await cdp.send("Runtime.evaluate", large, session_id=session)
+
+
+async def test_work_that_a_connection_owns_is_bounded_and_ends_with_it() -> None:
+    ended: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def fail() -> None:
+        raise ValueError("one answer went wrong")
+
+    async with chromium() as browser:
+        async with connect_cdp(parse_browser_url(browser.ws_url), BrowserSettings()) as cdp:
+            for index in range(300):
+                cdp.spawn(work(str(index)), "work")
+            await asyncio.sleep(0)
+            cdp.spawn(fail(), "over the bound")
+            await cdp.send("Browser.getVersion")
+        assert len(ended) == 256
+        async with connect_cdp(parse_browser_url(browser.ws_url), BrowserSettings()) as cdp:
+            cdp.spawn(fail(), "fail")
+            await cdp.send("Browser.getVersion")  # nobody else was harmed
+            cdp.spawn(work("cancelled before its first step"), "work")
+        cdp.spawn(work("never"), "after the end")
+        assert len(ended) == 256
