@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from sipmessage import Headers, Request
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.dialog import DialogKey
 from gateway.protocol.sip.digest import DigestClient, parse_auth
 from gateway.protocol.sip.digest_server import AuthLimits, DigestServer, Verdict
 from gateway.protocol.sip.engine import (
     ALLOW,
     KNOWN_METHODS,
-    SUPPORTED,
     AuthenticatedRequest,
     CoreLimits,
     Engine,
@@ -87,6 +87,7 @@ class AgentSettings:
     limits: CoreLimits = field(default_factory=CoreLimits)
     auth: AuthLimits = field(default_factory=AuthLimits)
     user_agent: str = "Ponte"
+    supported: frozenset[str] = frozenset()
 
 
 class Agent:
@@ -104,7 +105,7 @@ class Agent:
     def __init__(
         self, settings: AgentSettings, *, token: Callable[[], str], jitter: Callable[[], float], secret: bytes
     ) -> None:
-        self._engine = Engine(settings.timers, settings.limits, token, jitter, settings.user_agent)
+        self._engine = Engine(settings.timers, settings.limits, token, jitter, settings.user_agent, settings.supported)
         self._digest = DigestServer(secret, token, settings.auth)
         self._secret = secret
         self._endpoints: dict[int, CoreEndpoint] = {}
@@ -145,11 +146,13 @@ class Agent:
                 self.counts["stray_responses"] += 1
             return
         self.counts["requests"] += 1
+        if message.method == "ACK":
+            self._on_ack(message, now)
+            return
         try:
             self._on_request(message, flow, now)
         except RemoteProtocolError as error:
-            if message.method != "ACK":
-                self._reply(message, flow, error.status)
+            self._reply(message, flow, error.status)
 
     def flow_failed(self, flow: Flow, now: float) -> None:
         """Take the news that a flow cannot be sent on, or that its connection is gone."""
@@ -219,19 +222,23 @@ class Agent:
 
     # what comes in
 
+    def _on_ack(self, request: IncomingRequest, now: float) -> None:
+        """Take an ACK: to a failure it belongs to the INVITE's transaction, to a 2xx to the dialog."""
+        transaction = self._engine.layer.find_server(request)
+        if transaction is not None and transaction.receive(request, now):
+            return
+        if (session := self._engine.dialogs.get(_dialog_key(request))) is not None:
+            session.on_ack(request, now)
+
     def _on_request(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         layer = self._engine.layer
         if request.method == "CANCEL":
             self._on_cancel(request, flow, now)
             return
-        transaction = layer.find_server(request)
-        if transaction is not None and transaction.receive(request, now):
+        if (transaction := layer.find_server(request)) is not None:
+            transaction.receive(request, now)
             return
-        session = self._engine.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
-        if request.method == "ACK":
-            if session is not None:
-                session.on_ack(request, now)
-            return
+        session = self._engine.dialogs.get(_dialog_key(request))
         if request.to.tag:
             if session is None:
                 self._reply(request, flow, 481)
@@ -260,7 +267,7 @@ class Agent:
             self._reply(request, flow, 481)
         elif method not in {"INVITE", "OPTIONS"}:
             self._reply(request, flow, 405, [("Allow", ALLOW)])
-        elif unsupported := [tag for tag in request.list_header("Require") if tag not in SUPPORTED]:
+        elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
             self._reply(request, flow, 420, [("Unsupported", ", ".join(unsupported))])
         elif method == "OPTIONS":
             self._on_options(request, flow)
@@ -388,6 +395,10 @@ class Agent:
         """Return a To tag that is the same for each retransmission (RFC 3261 section 8.2.7)."""
         text = "\0".join(headers.get(name) or "" for name in ("Via", "From", "Call-ID", "CSeq"))
         return hmac.new(self._secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
+
+
+def _dialog_key(request: IncomingRequest) -> DialogKey:
+    return (request.call_id, request.to.tag, request.from_.tag)
 
 
 def _encoded(request: IncomingRequest) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sipmessage import Request
+from sipmessage import Headers, Request
 
 from gateway.protocol.sip.dialog import DialogKey
 from gateway.protocol.sip.digest import DigestClient
@@ -26,7 +26,6 @@ ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 KNOWN_METHODS: Final = frozenset(
     {*ALLOW.split(", "), "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PRACK", "PUBLISH"}
 )
-SUPPORTED: Final = frozenset[str]()  # option tags that a peer may Require
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +107,24 @@ class Engine:
         token: gives random text of at least 64 bits; used for tags, branches and Call-IDs.
         jitter: gives a random number from 0 to 1.
         user_agent: value of the User-Agent header of our requests.
+        supported: option tags that a peer may Require.
     """
 
     def __init__(
-        self, timers: Timers, limits: CoreLimits, token: Callable[[], str], jitter: Callable[[], float], user_agent: str
+        self,
+        timers: Timers,
+        limits: CoreLimits,
+        token: Callable[[], str],
+        jitter: Callable[[], float],
+        user_agent: str,
+        supported: frozenset[str],
     ) -> None:
         self.timers = timers
         self.limits = limits
         self.token = token
         self.jitter = jitter
         self.user_agent = user_agent
+        self.supported = supported
         self.heap = TimerHeap()
         self.outputs: list[Output] = []
         self.dialogs: dict[DialogKey, Session] = {}
@@ -203,9 +210,7 @@ class AuthenticatedRequest:
 
     def credentials(self) -> Sequence[tuple[str, str]]:
         """Return the credentials that the last try carried; the ACK of its 2xx repeats them (section 13.2.2.4)."""
-        if self.transaction is None:
-            return []
-        headers = self.transaction.request.headers
+        headers = self.transaction.request.headers if self.transaction else Headers()
         names = ("Authorization", "Proxy-Authorization")
         return [(name, value) for name in names for value in headers.getlist(name)]
 

@@ -13,7 +13,6 @@ from gateway.protocol.sip.dialog import Dialog, contact_uri
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import (
     ALLOW,
-    SUPPORTED,
     Acked,
     AuthenticatedRequest,
     Engine,
@@ -50,7 +49,6 @@ class _Unacked:
     """A 2xx of ours that is repeated until its ACK comes (RFC 3261 section 13.3.1.4)."""
 
     transaction: ServerTransaction
-    data: bytes
     interval: float
     repeat: Timer
     give_up: Timer
@@ -142,8 +140,8 @@ class Session:
         """Add Contact, Allow and Supported, as INVITE, UPDATE and their 2xx carry them."""
         message.headers.set("Contact", f"<{contact_uri(flow, self._contact_user)}>")
         message.headers.set("Allow", ALLOW)
-        if SUPPORTED:
-            message.headers.set("Supported", ", ".join(sorted(SUPPORTED)))
+        if self._engine.supported:
+            message.headers.set("Supported", ", ".join(sorted(self._engine.supported)))
 
     # requests of the peer
 
@@ -156,7 +154,7 @@ class Session:
             transaction.respond(self._response(transaction, 500), now)
             return
         dialog.remote_cseq = request.cseq
-        if unsupported := [tag for tag in request.list_header("Require") if tag not in SUPPORTED]:
+        if unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
             response = self._response(transaction, 420)
             response.headers.set("Unsupported", ", ".join(unsupported))
             transaction.respond(response, now)
@@ -201,7 +199,7 @@ class Session:
             self._refuse_offer(transaction, 0, now)
         else:
             self._pending = (next(self._engine.ids), transaction)
-            transaction.on_cancel = self._on_reinvite_cancel
+            transaction.on_cancel = lambda _, now: self._on_reinvite_cancel(transaction, now)
             if request.method == "INVITE":
                 transaction.respond(transaction.make(100), now)
             self._tell(ReInvite(request.sdp, self._pending[0]))
@@ -215,11 +213,9 @@ class Session:
             self._describe(response, transaction.flow)
         transaction.respond(response, now)
 
-    def _on_reinvite_cancel(self, request: IncomingRequest, now: float) -> None:
-        if self._pending is not None:
-            _, transaction = self._pending
-            self._pending = None
-            transaction.respond(self._response(transaction, 487), now)
+    def _on_reinvite_cancel(self, transaction: ServerTransaction, now: float) -> None:
+        self._pending = None
+        transaction.respond(self._response(transaction, 487), now)
 
     def answer_reinvite(self, request_id: int, sdp: str, now: float) -> None:
         """Accept the peer's re-INVITE or UPDATE; *sdp* answers its offer, or is ours when it made none.
@@ -255,24 +251,22 @@ class Session:
     def _send_2xx(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         data = transaction.respond(response, now)
         timers, heap = self._engine.timers, self._engine.heap
-        self._unacked = _Unacked(
-            transaction, data, timers.t1_s,
-            heap.at(now + timers.t1_s, self._repeat_2xx), heap.at(now + timers.give_up_s, self._never_acked),
-        )  # fmt: skip
 
-    def _repeat_2xx(self, now: float) -> None:
-        """Repeat the 2xx, over reliable transports too: a proxy further on may lose it."""
-        unacked = self._unacked
-        if unacked is not None:
-            unacked.transaction.transmit(unacked.data)
-            unacked.interval = min(2 * unacked.interval, self._engine.timers.t2_s)
-            unacked.repeat = self._engine.heap.at(now + unacked.interval, self._repeat_2xx)
+        def repeat(now: float) -> None:
+            """Repeat the 2xx, over reliable transports too: a proxy further on may lose it."""
+            transaction.transmit(data)
+            unacked.interval = min(2 * unacked.interval, timers.t2_s)
+            unacked.repeat = heap.at(now + unacked.interval, repeat)
+
+        unacked = self._unacked = _Unacked(
+            transaction, timers.t1_s, heap.at(now + timers.t1_s, repeat),
+            heap.at(now + timers.give_up_s, self._never_acked),
+        )  # fmt: skip
 
     def _never_acked(self, now: float) -> None:
         """No ACK within 64*T1: the dialog is confirmed but the session ends (RFC 3261 section 13.3.1.4)."""
         self._stop_unacked()
-        if self.state is SessionState.CONFIRMED:
-            self._send_bye(Reason("SIP", 408, "No ACK"), now, Ended(Reason("SIP", 408, "No ACK")))
+        self._send_bye(Reason("SIP", 408, "No ACK"), now, Ended(Reason("SIP", 408, "No ACK")))
 
     def _stop_unacked(self) -> None:
         if self._unacked is not None:
@@ -379,12 +373,10 @@ class Session:
             if self._ack is not None and self._ack[0] == response.cseq:
                 self._engine.emit(self._ack[1])
                 return
-            request = self._reinvite
             self.dialog.refresh_target(response, self.dialog.flow)
-            credentials = list(request.credentials()) if request else []
+            credentials = list(self._reinvite.credentials()) if self._reinvite else []
             self._ack = (response.cseq, self._acknowledge(self.dialog, response, credentials))
-            if request is not None:
-                self._finish_reinvite(response.status, response.sdp)
+            self._finish_reinvite(response.status, response.sdp)
         elif response.status == 491:
             self._retry_reinvite(now)
         else:

@@ -215,16 +215,9 @@ class ClientTransaction:
         self.fail("timeout", now)
 
     def fail(self, cause: str, now: float) -> None:
-        """End without a final response."""
-        told = not self.answered
+        """End without a final response; not to be called when there was one."""
         self._terminate(now)
-        if told:
-            self.user.on_failure(self, cause, now)
-
-    @property
-    def answered(self) -> bool:
-        """Whether a final response came."""
-        return self.state not in {State.CALLING, State.TRYING, State.PROCEEDING}
+        self.user.on_failure(self, cause, now)
 
     def _stop(self) -> None:
         for timer in (self._retransmit, self._timeout):

@@ -59,7 +59,6 @@ class ClientSession(Session):
         self._early: set[DialogKey] = set()
         self._provisional = False
         self._cancelled = False
-        self._cancel_sent = False
         self._cancel_reason: Reason | None = None
         self._give_up: Timer | None = None
 
@@ -193,15 +192,15 @@ class ClientSession(Session):
         # else RFC 3261 section 9.1: no CANCEL before a provisional response
 
     def _send_cancel(self, now: float) -> None:
-        if self._cancel_sent or self._invite.transaction is None:
+        transaction = self._invite.transaction
+        if self._give_up is not None or transaction is None:
             return
-        self._cancel_sent = True
-        headers = [("Reason", str(self._cancel_reason))] if self._cancel_reason else []
-        self._engine.layer.cancel(self._invite.transaction, headers, IgnoreResponses(), now)
-        self._give_up = self._engine.heap.at(now + self._engine.timers.give_up_s, self._gave_up)
 
-    def _gave_up(self, now: float) -> None:
-        """No final answer 64*T1 after CANCEL (RFC 3261 section 9.1): the INVITE counts as cancelled."""
-        self._fail(Failed(487, PHRASES[487]), now)
-        if self._invite.transaction is not None:
-            self._invite.transaction.fail("timeout", now)
+        def gave_up(now: float) -> None:
+            """No final answer 64*T1 after CANCEL (RFC 3261 section 9.1): the INVITE counts as cancelled."""
+            self._fail(Failed(487, PHRASES[487]), now)
+            transaction.fail("timeout", now)
+
+        headers = [("Reason", str(self._cancel_reason))] if self._cancel_reason else []
+        self._engine.layer.cancel(transaction, headers, IgnoreResponses(), now)
+        self._give_up = self._engine.heap.at(now + self._engine.timers.give_up_s, gave_up)

@@ -50,24 +50,22 @@ class ServerSession(Session):
             )
         )  # fmt: skip
         self._last_provisional: Response | None = None
-        self._refresh: Timer | None = None
-        self._canceled_by_peer = False
         transaction.on_cancel = self._on_cancel
         transaction.respond(transaction.make(100), now)
-        self._keep_ringing(now)
+        self._refresh = self._keep_ringing(now)
 
     @property
     def caller(self) -> tuple[str, str]:
         """User part and display name of the caller: from P-Asserted-Identity, else From; empty when anonymous."""
         return caller_of(self.request)
 
-    def _keep_ringing(self, now: float) -> None:
-        self._refresh = self._engine.heap.at(now + self._engine.limits.ring_refresh_s, self._ring_again)
+    def _keep_ringing(self, now: float) -> Timer:
+        return self._engine.heap.at(now + self._engine.limits.ring_refresh_s, self._ring_again)
 
     def _ring_again(self, now: float) -> None:
-        if self._last_provisional is not None and not self._transaction.answered:
+        if self._last_provisional is not None:
             self._transaction.respond(self._last_provisional, now)
-        self._keep_ringing(now)
+        self._refresh = self._keep_ringing(now)
 
     def _with_routes(self, status: int) -> Response:
         response = self._response(self._transaction, status)
@@ -120,8 +118,7 @@ class ServerSession(Session):
             raise LocalProtocolError("the call is answered or over")
 
     def _stop_ringing(self) -> None:
-        if self._refresh is not None:
-            self._refresh.cancel()
+        self._refresh.cancel()
 
     def _on_cancel(self, request: IncomingRequest, now: float) -> None:
         self._give_way(parse_reason(request.headers.getlist("Reason")), now)

@@ -329,6 +329,19 @@ def test_bodies_that_are_not_understood() -> None:
     assert one.new_call().request.sdp is None
 
 
+def test_supported_extensions() -> None:
+    one = lab(AgentSettings(supported=frozenset({"timer"})))
+    one.agent.set_endpoint(trusted())
+    one.feed(request_text(body=OFFER, headers=["Require: timer"]))
+    session = one.new_call()
+    one.take()
+    session.ringing(one.now)
+    one.drain()
+    assert one.response().header("Supported") == "timer"
+    one.feed(request_text(body=OFFER, branch="z9hG4bK2", call_id="c2", headers=['Require: "']))
+    assert one.response().status == 400
+
+
 def test_merged_request() -> None:
     one = lab()
     one.agent.set_endpoint(trusted())

@@ -134,6 +134,7 @@ BROKEN = {
     "parameter without a name": (swap(";tag=ft1", ";=ft1"), 400),
     "no end of headers": (WHOLE.partition("\r\n\r\n")[0], None),
     "too many headers": (swap("Max-Forwards: 70", "\r\n".join(["X: y"] * 300)), None),
+    "headers that are too long": (swap("Max-Forwards: 70", "X: " + "y" * 20_000), None),
     "garbage": ("\x01\x02\x03\r\n\r\n", None),
     "request line only": ("INVITE sip:x SIP/2.0\r\n\r\n", None),
     "method with delimiters": (swap("INVITE sip", "INV<>TE sip"), None),

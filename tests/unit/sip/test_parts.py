@@ -169,7 +169,7 @@ def test_client_takes_the_strongest_algorithm_of_a_realm() -> None:
     one = client()
     md5 = 'Digest realm="r", nonce="n1", algorithm=MD5, qop="auth"'
     sha = 'Digest realm="r", nonce="n2", algorithm=SHA-256, qop="auth,auth-int", opaque="o\\"p"'
-    assert one.learn(challenge(401, f"{md5}, {sha}", 'Digest realm="r", nonce="n3", algorithm=SHA-512'), set())
+    assert one.learn(challenge(401, f"{md5}, {sha}, {md5}", 'Digest realm="r", nonce="n3", algorithm=SHA-512'), set())
     ((name, value),) = one.headers("REGISTER", "sip:x")
     assert name == "Authorization"
     params = parse_auth(value)

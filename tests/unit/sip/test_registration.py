@@ -171,6 +171,14 @@ def test_stopped_while_on_its_way() -> None:
     assert registration.idle  # nobody answered; that is all that can be done
 
 
+def test_started_twice() -> None:
+    one, registration = registered()
+    assert registration.bound == UDP
+    registration.start(one.now)
+    one.drain()
+    assert one.take() == []
+
+
 def test_stopped_while_waiting() -> None:
     one, registration = started(None)
     assert registration.status.state is RegistrationState.FAILED

@@ -446,6 +446,59 @@ def test_bye_while_a_reinvite_is_open() -> None:
     assert one.events() == [Ended()]
 
 
+def test_a_reinvite_that_nobody_answers_after_the_call_ended() -> None:
+    one, session, _ = up()
+    reinvited(one, session)
+    one.feed(from_pbx(session, "BYE"))
+    one.run(70)
+    assert one.events() == [Ended()]
+    assert one.reinvited() == [(487, None)]
+
+
+def test_a_reinvite_that_fails_while_we_hang_up() -> None:
+    one, session, _ = up()
+    invite = reinvited(one, session)
+    session.bye(None, one.now)
+    one.drain()
+    bye = one.request()
+    one.feed(response_text(invite, 481))
+    assert one.reinvited() == [(481, None)]
+    one.take()
+    one.feed(from_pbx(session, "BYE"))  # both hang up
+    assert one.statuses() == ["200 BYE"]
+    one.feed(response_text(bye, 481))
+    assert one.events() == [Ended()]
+    assert one.closed() == 1
+
+
+def test_ringing_without_a_tag_and_reinvite_answer_without_contact() -> None:
+    one, session, invite = dialed()
+    one.feed(response_text(invite, 180, to_tag=""))
+    assert one.events() == [Ringing(180)]
+    one.feed(response_text(invite, 200, body=ANSWER))
+    one.take()
+    again = reinvited(one, session)
+    one.feed(response_text(again, 200, body=ANSWER, contact=""))
+    assert one.request().uri.raw == "sip:1000@192.0.2.20:5060"
+
+
+def test_late_responses_change_nothing() -> None:
+    one, session, invite = dialed()
+    one.feed(response_text(invite, 486))
+    one.take()
+    one.events()
+    one.feed(response_text(invite, 180))
+    assert (one.take(), one.events()) == ([], [])
+    one, session, invite = up()
+    one.feed(response_text(invite, 486))
+    session.bye(None, one.now)
+    one.drain()
+    bye = one.request()
+    one.feed(response_text(bye, 200))
+    one.feed(response_text(bye, 200))
+    assert one.events() == [Ended()]
+
+
 def test_bye_while_glare_is_waited_out() -> None:
     one, session, _ = up()
     invite = reinvited(one, session)

@@ -137,6 +137,10 @@ def test_reject_is_repeated_until_ack() -> None:
     assert one.take() == []
     assert one.agent.next_timeout() is None
     assert one.closed() == 1
+    transaction = session._transaction
+    transaction.respond(transaction.make(200), one.now)  # one final answer is all
+    one.drain()
+    assert one.take() == []
     with pytest.raises(LocalProtocolError):
         session.reject(500, None, None, one.now)
     with pytest.raises(LocalProtocolError):
