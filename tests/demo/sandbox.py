@@ -16,7 +16,7 @@ from typing import Final
 from tests.demo.call import PHONE_TEXT
 from tests.demo.world import GUEST, GUEST_PASSWORD, PHONE, Ports, World, WorldError, WorldOptions, world
 from tests.support.audio import speech, write_wav
-from tests.support.baresip import SAMPLE_RATE_HZ, PhoneError
+from tests.support.baresip import PORTS_NEEDED, SAMPLE_RATE_HZ, PhoneError
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.processes import ProcessFailed
 
@@ -59,8 +59,8 @@ def ports_of(environment: Mapping[str, str]) -> Ports:
         others = [PORT_VARIABLES[other][0] for other, taken in found.items() if taken == port and other != name]
         if others:
             raise SandboxError(f"{PORT_VARIABLES[name][0]} and {others[0]} are both {port}: move one of them")
-    first = free_ports(40)
-    return Ports(**found, rtp=range(first, first + 40))
+    first = free_ports(40 + PORTS_NEEDED)
+    return Ports(**found, rtp=range(first, first + 40), phone=first + 40)
 
 
 def curl(here_port: int, key: str, body: Mapping[str, object]) -> str:

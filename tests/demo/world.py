@@ -17,7 +17,7 @@ import httpx2
 
 from tests.demo.chrome import Chrome, UrlForm, helper_chrome, plain_chrome
 from tests.demo.farend import FarEnd, far_end
-from tests.support.baresip import Baresip, baresip
+from tests.support.baresip import PORTS_NEEDED, Baresip, baresip
 from tests.support.kamailio import Kamailio, Trunk, kamailio
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.processes import Process, running
@@ -45,6 +45,8 @@ class WorldError(Exception):
 class Ports:
     """Where everything listens, on loopback.
 
+    They are found together, so that nothing is handed a port that another part has not bound yet.
+
     Attributes:
         api: the gateway's API.
         wasm: the wasm server.
@@ -53,8 +55,9 @@ class Ports:
         control: the stand-in's remote control.
         sip: the gateway, once configured.
         pbx: the PBX.
-        phone_control: the phone's commands; 0 takes a free one.
+        phone_control: the phone's commands; 0 takes one of the phone's.
         rtp: of the gateway.
+        phone: first of the phone's own ports.
     """
 
     api: int
@@ -66,13 +69,14 @@ class Ports:
     pbx: int
     phone_control: int
     rtp: range
+    phone: int
 
     @classmethod
     def free(cls) -> Self:
         """Ports that nobody uses."""
-        first = free_ports(8 + 40)
+        first = free_ports(8 + 40 + PORTS_NEEDED)
         api, wasm, cdp, helper, control, sip, pbx = range(first, first + 7)
-        return cls(api, wasm, cdp, helper, control, sip, pbx, 0, range(first + 8, first + 48))
+        return cls(api, wasm, cdp, helper, control, sip, pbx, 0, range(first + 8, first + 48), first + 48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
         phone = await stack.enter_async_context(
             baresip(
                 folder / "baresip", user=PHONE, password=PHONE_PASSWORD, registrar=pbx.address,
-                control_port=ports.phone_control,
+                control_port=ports.phone_control, first_port=ports.phone,
             )
         )  # fmt: skip
         tap = stack.enter_context(tapping(phone.rtp_ports, phone.port, ports.pbx, ports.sip)) if options.tap else None

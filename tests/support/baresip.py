@@ -25,6 +25,8 @@ from tests.support.processes import Process, running
 SAMPLE_RATE_HZ: Final = 8000
 MODULES: Final = Path("/usr/lib/baresip/modules")
 _RTP_PORTS: Final = 8
+# SIP, SIP over TLS (which baresip opens on the next port, unasked), commands, one to keep RTP's first port even.
+PORTS_NEEDED: Final = 4 + _RTP_PORTS
 
 # aubridge plays into nowhere at the pace of a sound card; without a player baresip would not decode. The two numbers
 # of jitter_buffer_delay at 0 hand frames on as they come, so that the recording shows what the network did.
@@ -230,6 +232,7 @@ async def baresip(
     codecs: Sequence[str] = ("PCMU", "PCMA"),
     register_timeout_s: float = 10,
     control_port: int = 0,
+    first_port: int = 0,
 ) -> AsyncIterator[Baresip]:
     """Run a phone and register it, for the length of the block.
 
@@ -242,12 +245,12 @@ async def baresip(
         codecs: what it offers, in this order.
         register_timeout_s: how long the registration may take.
         control_port: where it takes commands; 0 takes a free port.
+        first_port: first of PORTS_NEEDED ports in a row, for whoever hands out several programs' ports; 0 finds some.
 
     Raises:
         ProcessFailed: it did not start, or could not register.
     """
-    # Four in a row: baresip opens SIP over TLS on the port after its SIP port, unasked.
-    first = free_ports(4 + _RTP_PORTS)
+    first = first_port or free_ports(PORTS_NEEDED)
     port, control, rtp_first = first, control_port or first + 2, first + 4
     source, recordings = folder / "source.wav", folder / "recordings"
     files = {
