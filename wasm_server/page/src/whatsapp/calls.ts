@@ -13,6 +13,7 @@ import { CALL_ENTRY_POINT, CALL_START_KIND, END_BY_USER, isRinging } from './sta
 const POLL_IN_CALL_MS = 250;
 const POLL_IDLE_MS = 1000;
 const PLACING_TIMEOUT_MS = 10_000;
+const PLACED_WITHIN_MS = 2000;
 const PLACING_LOOK_MS = 50;
 
 export interface CallListing {
@@ -73,10 +74,16 @@ export class Calls {
     await bindings.stack();
     const before = new Set(this.models().map((model) => model.id));
     let refused: unknown = null;
-    Promise.resolve(place(found.lid ?? found.wid, false, CALL_ENTRY_POINT, CALL_START_KIND)).catch((fault: unknown) => {
-      refused = fault;
-    });
-    const deadline = Date.now() + PLACING_TIMEOUT_MS;
+    let deadline = Date.now() + PLACING_TIMEOUT_MS;
+    Promise.resolve(place(found.lid ?? found.wid, false, CALL_ENTRY_POINT, CALL_START_KIND)).then(
+      () => {
+        // WhatsApp shows a dialog and returns where it places no call.
+        deadline = Math.min(deadline, Date.now() + PLACED_WITHIN_MS);
+      },
+      (fault: unknown) => {
+        refused = fault;
+      },
+    );
     while (Date.now() < deadline) {
       const placed = this.models().find((model) => model.outgoing === true && !before.has(model.id));
       if (placed !== undefined) {
