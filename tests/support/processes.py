@@ -146,6 +146,9 @@ async def running(
         sys.executable, *command,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         env={**caller_environment(), **(env or {})}, cwd=cwd,
+        # A signal to the whole group (Ctrl-C, a terminal that closes, `timeout`) is for us: killed by it, the reaper
+        # could not end its program any more.
+        start_new_session=True,
     )  # fmt: skip
     assert reaper.stdin is not None
     assert reaper.stdout is not None

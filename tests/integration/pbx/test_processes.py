@@ -55,7 +55,8 @@ async def test_what_it_started_ends_too(tmp_path: Path) -> None:
     assert not runs(child)
 
 
-def test_a_killed_test_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_killed_test_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     program = f"""
 import asyncio, pathlib
 from tests.support.processes import running
@@ -65,11 +66,13 @@ async def main():
         await asyncio.sleep(60)
 asyncio.run(main())
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT) as test:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, process_group=0
+    ) as test:
         assert test.stdout is not None
         sleeper = int(test.stdout.readline())
         assert runs(sleeper)
-        os.kill(test.pid, signal.SIGKILL)
+        os.killpg(test.pid, number)
         test.wait(timeout=5)
     deadline = time.monotonic() + 10
     while runs(sleeper) and time.monotonic() < deadline:
