@@ -99,7 +99,9 @@ class _Connection(asyncio.Protocol):
         remote: HostPort = (peer[0], peer[1])
         self._keys.add(remote)
         local = self._port.public_address or own[0]
-        self.flow = Flow("tcp", self._port.key, (local, self._port.number), remote)
+        self.flow = Flow(
+            "tcp", self._port.key, (local, self._port.number), remote, connectable=not self._accepted
+        )  # fmt: skip
         for key in self._keys:
             self._port.connections[key] = self
         self._watch()
@@ -338,7 +340,10 @@ class SipPort:
         if connection is not None and connection.usable:
             connection.send(data)
             return
-        target = flow.fallback or flow.remote
+        target = flow.fallback or (flow.remote if flow.connectable else None)
+        if target is None:
+            self.user.on_flow_failed(flow)
+            return
         waiting = self._connecting.get(target)
         if waiting is None:
             self._connecting[target] = [(flow, data)]

@@ -99,7 +99,7 @@ class StackSettings:
 
     core: AgentSettings = field(default_factory=AgentSettings)
     max_connections: int = 256
-    connection_idle_s: float = 900.0
+    connection_idle_s: float = 3600.0
     partial_message_s: float = 20.0
     connect_timeout_s: float = 5.0
     max_unsent_bytes: int = 1_048_576

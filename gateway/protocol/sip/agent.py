@@ -389,7 +389,8 @@ class Agent:
         self, status: int, headers: Headers, via: Via, flow: Flow, extra: Sequence[tuple[str, str]] = ()
     ) -> None:
         response = make_response(status, headers, via, flow, to_tag=self._stateless_tag(headers), extra=extra)
-        self._engine.emit(Transmit(reply_flow(via, flow), to_bytes(response)))
+        # a stranger who closed its connection is not called back
+        self._engine.emit(Transmit(flow if flow.reliable else reply_flow(via, flow), to_bytes(response)))
 
     def _stateless_tag(self, headers: Headers) -> str:
         """Return a To tag that is the same for each retransmission (RFC 3261 section 8.2.7)."""

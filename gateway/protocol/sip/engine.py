@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sipmessage import Headers, Request
+from sipmessage import Request
 
 from gateway.protocol.sip.dialog import DialogKey
 from gateway.protocol.sip.digest import DigestClient
@@ -163,7 +163,7 @@ class AuthenticatedRequest:
         on_provisional: gets provisional responses.
 
     Attributes:
-        transaction: the last try's.
+        transaction: the last try's; there once it was sent.
         dropped: nobody wants to hear of it any more.
         unwanted: it was cancelled; a challenge is not answered any more.
     """
@@ -179,7 +179,7 @@ class AuthenticatedRequest:
         self._on_final = on_final
         self._on_provisional = on_provisional
         self._tried: set[tuple[bool, str]] = set()
-        self.transaction: ClientTransaction | None = None
+        self.transaction: ClientTransaction
         self.dropped = False
         self.unwanted = False
 
@@ -208,9 +208,18 @@ class AuthenticatedRequest:
         if transaction is self.transaction and not self.dropped:
             self._on_final(None, cause, now)
 
+    def expire(self, now: float) -> None:
+        """End it as timed out, unless there was a final response."""
+        self.transaction.expire(now)
+
+    def drop(self, now: float) -> None:
+        """Hear of it no more; the transaction has 64*T1 left to get its final response and acknowledge it."""
+        self.dropped = True
+        self._engine.heap.at(now + self._engine.timers.give_up_s, self.expire)
+
     def credentials(self) -> Sequence[tuple[str, str]]:
         """Return the credentials that the last try carried; the ACK of its 2xx repeats them (section 13.2.2.4)."""
-        headers = self.transaction.request.headers if self.transaction else Headers()
+        headers = self.transaction.request.headers
         names = ("Authorization", "Proxy-Authorization")
         return [(name, value) for name in names for value in headers.getlist(name)]
 

@@ -17,7 +17,8 @@ class Flow:
         listener: key of the listening socket it belongs to; 0 for an endpoint's own socket.
         local: the address by which the peer reaches us; goes in Via and Contact.
         remote: the peer. The host may be a name in a flow that we chose ourselves, never in one made from a packet.
-        fallback: where to connect when the TCP connection from *remote* is gone (RFC 3261 section 18.1.1).
+        fallback: where to connect when the TCP connection from *remote* is gone (RFC 3261 section 18.2.2).
+        connectable: False for a TCP connection that the peer opened: its source port listens to nobody.
     """
 
     transport: str
@@ -25,6 +26,7 @@ class Flow:
     local: HostPort
     remote: HostPort
     fallback: HostPort | None = None
+    connectable: bool = True
 
     @property
     def reliable(self) -> bool:

@@ -79,7 +79,7 @@ class Session:
         self._reinvite: AuthenticatedRequest | None = None
         self._reinvite_sdp = ""
         self._reinvite_tries = 0
-        self._reinvite_timer: Timer | None = None
+        self._reinvite_timer = Timer(0.0, self._send_reinvite)  # not in the heap: there is always one to cancel
         self._ack: tuple[int, Transmit] | None = None
         self._owns_call_id = False
         engine.sessions.add(self)
@@ -104,13 +104,13 @@ class Session:
             return
         self._move(SessionState.TERMINATED)
         self._stop_unacked()
-        if self._reinvite_timer is not None:
-            self._reinvite_timer.cancel()
         if self._pending is not None:
             _, transaction = self._pending
             self._pending = None
             transaction.respond(self._response(transaction, 487), now)
         if self._reinvite_sdp:
+            if self._reinvite is not None:
+                self._reinvite.drop(now)
             self._finish_reinvite(487, None)
         if self._dialog is not None:
             self._engine.dialogs.pop(self._dialog.key, None)
@@ -330,7 +330,6 @@ class Session:
         self._send_reinvite(now)
 
     def _send_reinvite(self, now: float) -> None:
-        self._reinvite_timer = None
         if self._pending is not None or self._unacked is not None:
             # the peer's offer came first while we waited out a glare
             self._retry_reinvite(now)
@@ -345,9 +344,13 @@ class Session:
 
         self._reinvite = AuthenticatedRequest(self._engine, make, flow, self._auth, self._on_reinvite_final)
         self._reinvite.send(now)
+        # in Proceeding no timer of the transaction runs, but here nobody's phone rings
+        limit = 2 * self._engine.timers.give_up_s
+        self._reinvite_timer = self._engine.heap.at(now + limit, self._reinvite.expire)
 
     def _retry_reinvite(self, now: float) -> None:
         """Wait after glare (RFC 3261 section 14.1): 2.1 to 4 s for the owner of the Call-ID, else up to 2 s."""
+        self._reinvite_timer.cancel()
         self._reinvite = None
         self._reinvite_tries += 1
         if self._reinvite_tries > self._engine.limits.reinvite_tries:
@@ -358,8 +361,7 @@ class Session:
         self._reinvite_timer = self._engine.heap.at(now + wait * units, self._send_reinvite)
 
     def _finish_reinvite(self, status: int, sdp: str | None) -> None:
-        if self._reinvite is not None and self.state is SessionState.TERMINATED:
-            self._reinvite.dropped = True
+        self._reinvite_timer.cancel()
         self._reinvite = None
         self._reinvite_sdp = ""
         self._engine.emit(ReinviteDone(self, status, sdp))

@@ -214,6 +214,11 @@ class ClientTransaction:
         """Timer B or F."""
         self.fail("timeout", now)
 
+    def expire(self, now: float) -> None:
+        """End unless there was a final response; an INVITE in Proceeding has no timer of its own."""
+        if self.state in {State.CALLING, State.TRYING, State.PROCEEDING}:
+            self.fail("timeout", now)
+
     def fail(self, cause: str, now: float) -> None:
         """End without a final response; not to be called when there was one."""
         self._terminate(now)

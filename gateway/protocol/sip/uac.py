@@ -193,13 +193,13 @@ class ClientSession(Session):
 
     def _send_cancel(self, now: float) -> None:
         transaction = self._invite.transaction
-        if self._give_up is not None or transaction is None:
+        if self._give_up is not None:
             return
 
         def gave_up(now: float) -> None:
             """No final answer 64*T1 after CANCEL (RFC 3261 section 9.1): the INVITE counts as cancelled."""
             self._fail(Failed(487, PHRASES[487]), now)
-            transaction.fail("timeout", now)
+            transaction.expire(now)
 
         headers = [("Reason", str(self._cancel_reason))] if self._cancel_reason else []
         self._engine.layer.cancel(transaction, headers, IgnoreResponses(), now)

@@ -297,6 +297,34 @@ async def test_only_the_servers_address_may_call_without_password(stack: SipStac
         assert await asyncio.wait_for(call.next_event(), 5) == Failed(480, "Temporarily Unavailable")
 
 
+async def test_accounts_whose_server_is_the_same_host_are_told_apart_or_refused(stack: SipStack) -> None:
+    first = await stack.add_endpoint(settings(0, "", server=SipServer("127.0.0.1")), ignore)
+    assert first.listener.state == "listening"
+    port = first.listener.port
+    second = await stack.add_endpoint(settings(port, "", server=SipServer("localhost", 5060)), ignore)
+    await asyncio.wait_for(second._resolved.wait(), 5)
+    assert first.listener.state == second.listener.state == "refused"
+    assert "sipListenUser" in first.listener.detail
+    await second.close()
+    assert first.listener.state == "listening"
+
+
+async def test_a_peer_that_closes_its_connection_is_not_called_back() -> None:
+    async with ua_pair("tcp") as pair:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        own = server.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection("127.0.0.1", pair.callee.listener.port)
+        text = request_text("OPTIONS", via=f"Via: SIP/2.0/TCP 127.0.0.1:{own};branch=z9hG4bK1")
+        flow = Flow("tcp", 1, ("127.0.0.1", pair.callee.listener.port), writer.get_extra_info("sockname"), None, False)
+        writer.close()
+        await writer.wait_closed()
+        port = pair.callee.port
+        assert port is not None
+        port.send(flow, text.encode())
+        assert not port._connecting
+        server.close()
+
+
 async def test_probe_and_unavailable() -> None:
     async with ua_pair() as pair:
         await pair.caller.probe(3)

@@ -410,6 +410,20 @@ def test_answers_go_to_the_source(via: str, expected_via: str, port: int) -> Non
     assert sent_on.remote == ("192.0.2.20", port)
 
 
+def test_answers_over_tcp_go_back_on_the_connection() -> None:
+    one = lab()
+    one.agent.set_endpoint(trusted())
+    flow = replace(UDP, transport="tcp", remote=("192.0.2.20", 40000), connectable=False)
+    via = "Via: SIP/2.0/TCP 10.0.0.1:5070;branch=z9hG4bK1"
+    one.feed(request_text("OPTIONS", via=via), flow)
+    assert one.sent[0][0] == flow  # nobody is connected to for a stranger
+    one.take()
+    one.feed(request_text(body=OFFER, via=via), flow)
+    one.new_call().answer(ANSWER, one.now)
+    one.drain()
+    assert one.sent[-1][0].fallback == ("192.0.2.20", 5070)  # RFC 3261 18.2.2, should the connection close
+
+
 def test_options_asked_by_us() -> None:
     one = lab()
     answers: list[int] = []

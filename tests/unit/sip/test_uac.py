@@ -393,6 +393,30 @@ def test_reinvite_without_any_answer() -> None:
     assert [type(event) for event in one.events()] == [Ended]
 
 
+def test_reinvite_that_is_only_ever_being_tried() -> None:
+    one, session, _ = up()
+    invite = reinvited(one, session)
+    one.feed(response_text(invite, 100))
+    one.run(63.9)
+    assert one.reinvited() == []
+    one.run(40)
+    assert one.reinvited() == [(408, None)]
+    assert [type(event) for event in one.events()] == [Ended]
+
+
+def test_reinvite_being_tried_when_the_call_ends() -> None:
+    one, session, _ = up()
+    invite = reinvited(one, session)
+    one.feed(response_text(invite, 100))
+    one.feed(from_pbx(session, "BYE"))
+    one.take()
+    one.feed(response_text(invite, 487))
+    assert one.request().method == "ACK"
+    one.run(70)
+    assert one.agent.next_timeout() is None
+    assert one.reinvited() == [(487, None)]
+
+
 def test_glare_is_tried_again_then_given_up() -> None:
     one, session, _ = up()
     invite = reinvited(one, session)
