@@ -137,13 +137,11 @@ class SipCall:
         return await self._wait_ack()
 
     def refuse_reinvite(self, event: ReInvite, status: int) -> None:
-        """Refuse the peer's changed session; the old one stays.
-
-        Raises:
-            LocalProtocolError: it is not waiting any more.
-        """
-        self._confirmed().refuse_reinvite(event.request_id, status, self._driver.now())
-        self._driver.flush()
+        """Refuse the peer's changed session; the old one stays. Nothing happens when it is not waiting any more."""
+        if self._session is not None:
+            with contextlib.suppress(LocalProtocolError):
+                self._session.refuse_reinvite(event.request_id, status, self._driver.now())
+            self._driver.flush()
 
     def _confirmed(self) -> Session:
         if self._session is None or self._session.state is not SessionState.CONFIRMED:

@@ -139,7 +139,7 @@ class Endpoint:
             return
         if self._available and not self._closed:
             registration.start(self._stack.now())
-        elif registration.wanted:
+        elif registration.wanted or registration.status.state is RegistrationState.TRYING:
             registration.stop(self._stack.now(), self._unavailable_text or "Withdrawn")
         self._stack.flush()
 
@@ -250,7 +250,8 @@ class Endpoint:
         self._resolved.set()
         if changed:
             self.publish()
-        self._steer_registration()
+        # not at once: who has just made the endpoint may still say that it is unavailable
+        self._stack.soon(self._steer_registration)
         if had_none and self._registration is not None and self._registration.status.state != "trying":
             self._registration.refresh(self._stack.now())
             self._stack.flush()

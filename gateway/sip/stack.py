@@ -100,6 +100,11 @@ class SipStack:
             raise Unavailable("The SIP stack is not started")
         return self._loop.time()
 
+    def soon(self, action: Callable[[], None]) -> None:
+        """Call *action* in the next turn of the loop."""
+        if self._loop is not None:
+            self._loop.call_soon(action)
+
     # endpoints
 
     async def add_endpoint(self, settings: EndpointSettings, on_invite: Callable[[IncomingInvite], None]) -> Endpoint:

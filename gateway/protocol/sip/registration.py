@@ -99,7 +99,7 @@ class Registration:
         self._bound: Flow | None = None
         self._min_expires_seen = False
         self.wanted = False
-        self.status = RegistrationStatus(RegistrationState.DISABLED, "Not started")
+        self.status = RegistrationStatus(RegistrationState.TRYING, "Looking the SIP server up")
 
     @property
     def idle(self) -> bool:

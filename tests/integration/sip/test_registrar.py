@@ -160,6 +160,22 @@ async def test_moving_to_another_server_does_not_wait_for_the_old_one() -> None:
         await old.wait(lambda: old.registers[-1].header("Expires") == "0")
 
 
+async def test_an_endpoint_that_is_unavailable_from_the_start_never_registers() -> None:
+    async with udp_registrar() as one:
+        stack = SipStack(quick_settings())
+        await stack.start()
+        try:
+            settings = EndpointSettings(server=SipServer("127.0.0.1", one.port), user="gw", listen_port=None)
+            endpoint = await stack.add_endpoint(settings, ignore)
+            assert endpoint.registration.state == "trying"
+            endpoint.set_available(False, "This is a check")
+            await asyncio.sleep(0.1)
+            assert endpoint.registration.detail == "This is a check"
+        finally:
+            await stack.close()
+        assert one.registers == []
+
+
 async def test_unavailable_withdraws_and_comes_back() -> None:
     async with udp_registrar() as one, registered(one, "udp") as endpoint:
         endpoint.set_available(False, "WhatsApp Web is not ready")
