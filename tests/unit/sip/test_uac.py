@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
-from gateway.protocol.sip.events import Answered, Ended, Failed, Info, Reason, ReInvite, Ringing
+from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.events import Answered, Ended, Failed, Info, Reason, Ringing
 from gateway.protocol.sip.message import IncomingRequest
 from gateway.protocol.sip.session import SessionState
-from gateway.protocol.sip.uac import ClientSession, InviteSpec
+from gateway.protocol.sip.uac import InviteSpec
 from tests.support.sip_lab import (
     ANSWER,
     OFFER,
     TCP,
     UDP,
-    Lab,
     credentials,
     lab,
-    request_text,
     response_text,
 )
+from tests.unit.sip.outbound import CHALLENGE, SPEC, dialed, from_pbx, up
 
 pytestmark = pytest.mark.unit
-
-CHALLENGE = 'WWW-Authenticate: Digest realm="pbx", nonce="n1", qop="auth,auth-int", algorithm=MD5'
-SPEC = InviteSpec(
-    "sip:100@pbx.test", '"Zoë" <sip:5511@pbx.test>', OFFER, [("P-Asserted-Identity", "<sip:5511@pbx.test>")], "gw"
-)
-
-
-def dialed(*, user: str = "gw", tcp: bool = False, jitter: float = 0.5) -> tuple[Lab, ClientSession, IncomingRequest]:
-    one = lab(jitter=jitter)
-    session = one.agent.invite(SPEC, TCP if tcp else UDP, credentials(user, "pw"), one.now)
-    one.drain()
-    return one, session, one.request()
-
-
-def up(*, jitter: float = 0.5, **answer: object) -> tuple[Lab, ClientSession, IncomingRequest]:
-    one, session, invite = dialed(jitter=jitter)
-    one.feed(response_text(invite, 200, body=ANSWER, **answer))  # type: ignore[arg-type]
-    assert one.events() == [Answered(ANSWER)]
-    assert one.request().method == "ACK"
-    return one, session, invite
-
-
-def from_pbx(session: ClientSession, method: str, cseq: int = 10, body: str = "", tag: str = "pbx1") -> str:
-    return request_text(
-        method, uri="sip:gw@192.0.2.10:5080", branch=f"z9hG4bKp{cseq}", call_id=session.call_id, cseq=cseq,
-        from_tag=tag, to_tag=session.dialog.local_tag if session._dialog else session._local_tag, body=body,
-    )  # fmt: skip
 
 
 def test_invite_is_complete() -> None:
@@ -340,172 +312,6 @@ def test_bye_in_proceeding_is_repeated_at_t2() -> None:
     assert [at - start for at in one.times] == [0.5, 4.5, 8.5]
 
 
-def reinvited(one: Lab, session: ClientSession) -> IncomingRequest:
-    session.reinvite(OFFER, one.now)
-    one.drain()
-    return one.request()
-
-
-def test_reinvite() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    assert (invite.cseq, invite.to.tag, invite.sdp) == (2, "pbx1", OFFER)
-    one.feed(response_text(invite, 200, body=ANSWER, contact="<sip:moved@192.0.2.20:5064>"))
-    ack = one.request()
-    assert (ack.method, ack.cseq, ack.uri.raw) == ("ACK", 2, "sip:moved@192.0.2.20:5064")
-    assert one.reinvited() == [(200, ANSWER)]
-    one.feed(response_text(invite, 200, body=ANSWER))
-    assert one.request().method == "ACK"
-    reinvited(one, session)
-    with pytest.raises(LocalProtocolError):
-        session.reinvite(OFFER, one.now)
-
-
-def test_reinvite_challenged_and_refused() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(response_text(invite, 401, headers=[CHALLENGE]))
-    ack, again = one.take()
-    assert isinstance(again, IncomingRequest)
-    assert (ack.method, again.cseq) == ("ACK", 3)
-    one.feed(response_text(again, 488))
-    assert one.reinvited() == [(488, None)]
-    assert session.state is SessionState.CONFIRMED
-
-
-@pytest.mark.parametrize("status", [408, 481])
-def test_reinvite_that_says_the_call_is_gone(status: int) -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(response_text(invite, status))
-    assert one.reinvited() == [(status, None)]
-    *_, bye = one.take()
-    assert isinstance(bye, IncomingRequest)
-    one.feed(response_text(bye, 481))
-    assert one.events() == [Ended(Reason("SIP", status, "The peer lost the call"))]
-
-
-def test_reinvite_without_any_answer() -> None:
-    one, session, _ = up()
-    reinvited(one, session)
-    one.run(70)
-    assert one.reinvited() == [(408, None)]
-    assert [type(event) for event in one.events()] == [Ended]
-
-
-def test_reinvite_that_is_only_ever_being_tried() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(response_text(invite, 100))
-    one.run(63.9)
-    assert one.reinvited() == []
-    one.run(40)
-    assert one.reinvited() == [(408, None)]
-    assert [type(event) for event in one.events()] == [Ended]
-
-
-def test_reinvite_being_tried_when_the_call_ends() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(response_text(invite, 100))
-    one.feed(from_pbx(session, "BYE"))
-    one.take()
-    one.feed(response_text(invite, 487))
-    assert one.request().method == "ACK"
-    one.run(70)
-    assert one.agent.next_timeout() is None
-    assert one.reinvited() == [(487, None)]
-
-
-def test_glare_is_tried_again_then_given_up() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(from_pbx(session, "INVITE", body=OFFER))
-    assert one.statuses() == ["491 INVITE"]  # ours is open
-    one.feed(from_pbx(session, "ACK"))
-    start = one.now
-    for _ in range(4):
-        one.feed(response_text(invite, 491))
-        one.take()
-        one.run(2.0)
-        assert one.take() == []
-        one.run(2.1)
-        invite, *_ = (message for message in one.take() if isinstance(message, IncomingRequest))
-        assert one.now - start > 2.1
-    one.feed(response_text(invite, 491))
-    assert one.reinvited() == [(491, None)]
-    assert session.state is SessionState.CONFIRMED
-
-
-def test_the_peers_offer_comes_while_glare_is_waited_out() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(response_text(invite, 491))
-    one.feed(from_pbx(session, "INVITE", body=OFFER))
-    (change,) = one.events()
-    assert isinstance(change, ReInvite)
-    with pytest.raises(LocalProtocolError):
-        session.reinvite(OFFER, one.now)
-    one.take()
-    one.run(3.3)
-    assert one.take() == []  # theirs first
-    session.answer_reinvite(change.request_id, ANSWER, one.now)
-    one.drain()
-    one.feed(from_pbx(session, "ACK"))
-    one.take()
-    one.run(3.3)
-    again = next(message for message in one.take() if isinstance(message, IncomingRequest))
-    assert again.sdp == OFFER  # and then ours again
-    one.feed(response_text(again, 200, body=ANSWER))
-    assert one.reinvited() == [(200, ANSWER)]
-
-
-def test_bye_while_a_reinvite_is_open() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(from_pbx(session, "BYE"))
-    assert one.statuses() == ["200 BYE"]
-    assert one.reinvited() == [(487, None)]
-    one.feed(response_text(invite, 481))
-    assert one.events() == [Ended()]
-
-
-def test_a_reinvite_that_nobody_answers_after_the_call_ended() -> None:
-    one, session, _ = up()
-    reinvited(one, session)
-    one.feed(from_pbx(session, "BYE"))
-    one.run(70)
-    assert one.events() == [Ended()]
-    assert one.reinvited() == [(487, None)]
-
-
-def test_a_reinvite_that_fails_while_we_hang_up() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    session.bye(None, one.now)
-    one.drain()
-    bye = one.request()
-    one.feed(response_text(invite, 481))
-    assert one.reinvited() == [(481, None)]
-    one.take()
-    one.feed(from_pbx(session, "BYE"))  # both hang up
-    assert one.statuses() == ["200 BYE"]
-    one.feed(response_text(bye, 481))
-    assert one.events() == [Ended()]
-    assert one.closed() == 1
-
-
-def test_ringing_without_a_tag_and_reinvite_answer_without_contact() -> None:
-    one, session, invite = dialed()
-    one.feed(response_text(invite, 180, to_tag=""))
-    assert one.events() == [Ringing(180)]
-    one.feed(response_text(invite, 200, body=ANSWER))
-    one.take()
-    again = reinvited(one, session)
-    one.feed(response_text(again, 200, body=ANSWER, contact=""))
-    assert one.request().uri.raw == "sip:1000@192.0.2.20:5060"
-
-
 def test_late_responses_change_nothing() -> None:
     one, session, invite = dialed()
     one.feed(response_text(invite, 486))
@@ -521,17 +327,6 @@ def test_late_responses_change_nothing() -> None:
     one.feed(response_text(bye, 200))
     one.feed(response_text(bye, 200))
     assert one.events() == [Ended()]
-
-
-def test_bye_while_glare_is_waited_out() -> None:
-    one, session, _ = up()
-    invite = reinvited(one, session)
-    one.feed(response_text(invite, 491))
-    one.feed(from_pbx(session, "BYE"))
-    one.take()
-    one.run(10)
-    assert one.take() == []
-    assert one.reinvited() == [(487, None)]
 
 
 def test_info_from_the_pbx() -> None:
