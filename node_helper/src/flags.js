@@ -29,6 +29,10 @@ const FLAGS = [
   '--disable-prompt-on-repost',
   // There is no keyring on a server; without this Chrome waits for one
   '--password-store=basic',
+  // NetEq, Chrome's jitter buffer, is most of the delay towards WhatsApp. By default one stall of 250 ms leaves it at
+  // 300 ms for more than 9 s; so it follows the 80th percentile and forgets faster, at no loss up to 60 ms of jitter.
+  '--force-fieldtrials=WebRTC-Audio-NetEqDelayManagerConfig/' +
+    'quantile:0.8,forget_factor:0.9,resample_interval_ms:100,use_reorder_optimizer:false/',
   // On a machine with nothing but loopback, ICE finds no candidate otherwise and gathering never completes
   '--allow-loopback-in-peer-connection',
 ];

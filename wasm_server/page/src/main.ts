@@ -98,8 +98,12 @@ function install(scope: PageScope, config: PonteConfig): void {
     log,
     onBegin: () => {
       ringSince = now();
+      engine.microphone.setWarm(true);
     },
-    onIdle: stopLoops,
+    onIdle: () => {
+      engine.microphone.setWarm(false);
+      stopLoops();
+    },
   });
   const look = (): ReturnType<typeof probe> => {
     const ageMs = now() - installedAt;

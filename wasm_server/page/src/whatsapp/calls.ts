@@ -7,7 +7,7 @@ import { type Bindings, type CallModel, type CallStore, missing, wajsFault } fro
 import { asNumber, endReasonOf } from './ending.ts';
 import { CallLedger, type CallSnapshot, type LedgerEvent } from './ledger.ts';
 import { type People, jidOf } from './people.ts';
-import { CALL_ENTRY_POINT, CALL_START_KIND, END_BY_USER, isRinging } from './states.ts';
+import { CALL_ENTRY_POINT, CALL_START_KIND, CallState, END_BY_USER, isRinging } from './states.ts';
 
 /** The net under the events: often while a call exists, else only to notice one. */
 const POLL_IN_CALL_MS = 250;
@@ -15,6 +15,11 @@ const POLL_IDLE_MS = 1000;
 const PLACING_TIMEOUT_MS = 10_000;
 const PLACED_WITHIN_MS = 2000;
 const PLACING_LOOK_MS = 50;
+/** A call that is over stays on WhatsApp's screen for a moment; a number dialled meanwhile waits for that. */
+const ENDING_TIMEOUT_MS = 3000;
+/** WhatsApp writes the outcome into its log just after the call is gone. */
+const REASON_TIMEOUT_MS = 250;
+const REASON_LOOK_MS = 25;
 
 export interface CallListing {
   readonly id: string;
@@ -62,8 +67,7 @@ export class Calls {
     if (callingEnabled(this.parts.bindings) === false) {
       throw new PonteError('calling_disabled', 'WhatsApp has not enabled calls on the web for this account');
     }
-    this.look();
-    if (this.ledger.open().length > 0) throw new PonteError('busy_line', 'the account is in a call already');
+    await this.lineFree();
     const { bindings } = this.parts;
     const lookup = bindings.wpp?.contact?.queryExists?.(`${digits}@c.us`);
     if (lookup === undefined) throw missing('contact.queryExists');
@@ -91,7 +95,7 @@ export class Calls {
         return { id: placed.id };
       }
       if (refused !== null) throw wajsFault(refused);
-      await new Promise((resolve) => setTimeout(resolve, PLACING_LOOK_MS));
+      await pause(PLACING_LOOK_MS);
     }
     throw new PonteError('timeout', 'WhatsApp did not place the call');
   }
@@ -133,6 +137,19 @@ export class Calls {
     model.userEndedCall = true;
     await this.settle(stack.endCall(END_BY_USER, true));
     return null;
+  }
+
+  private async lineFree(): Promise<void> {
+    const deadline = Date.now() + ENDING_TIMEOUT_MS;
+    for (;;) {
+      this.look();
+      const open = this.ledger.open();
+      if (open.length === 0) return;
+      if (open.some((call) => call.state !== CallState.CallStateEnding) || Date.now() > deadline) {
+        throw new PonteError('busy_line', 'the account is in a call already');
+      }
+      await pause(PLACING_LOOK_MS);
+    }
   }
 
   private async settle(work: unknown): Promise<void> {
@@ -242,7 +259,7 @@ export class Calls {
         emit({ type: 'call.state', id, state: event.state, end_reason: endReason, outgoing });
         break;
       case 'gone': {
-        const reason = endReason ?? (model === undefined ? null : endReasonOf(model));
+        const reason = endReason ?? (model === undefined ? null : await lateReason(model));
         emit({ type: 'call.gone', id, end_reason: reason, elsewhere: event.elsewhere });
         break;
       }
@@ -250,6 +267,17 @@ export class Calls {
         log('info', 'a group call is left to the other devices of the account');
         break;
     }
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function lateReason(model: CallModel): Promise<number | null> {
+  const deadline = Date.now() + REASON_TIMEOUT_MS;
+  for (;;) {
+    const reason = endReasonOf(model);
+    if (reason !== null || Date.now() > deadline || asNumber(model.callLogResult) !== null) return reason;
+    await pause(REASON_LOOK_MS);
   }
 }
 
