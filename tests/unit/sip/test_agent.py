@@ -310,6 +310,17 @@ def test_max_forwards() -> None:
     one.new_call()
 
 
+def test_malformed_requests_are_answered_where_they_can_be() -> None:
+    one = lab()
+    one.agent.set_endpoint(trusted())
+    one.feed(request_text(body=OFFER).replace("Content-Length: ", "Content-Length: 9"))
+    response = one.response()
+    assert (response.status, bool(response.to.tag)) == (400, True)
+    one.feed(" leading fold\r\n" + request_text(body=OFFER))
+    assert one.take() == []
+    assert one.agent.counts == {"malformed_answered": 1, "malformed_dropped": 1}
+
+
 def test_ack_with_a_fault_is_dropped() -> None:
     one = lab()
     one.agent.set_endpoint(trusted())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gateway.domain.errors import RemoteProtocolError
@@ -58,6 +60,10 @@ def test_tortuous_but_valid() -> None:
     assert message.header("Subject") == ""
     assert message.header("newfangledheader") == "newfangled value continued newfangled value"
     assert message.body == b"v="
+
+
+def test_a_datagram_without_content_length_is_all_body() -> None:
+    assert request(re.sub("Content-Length: [0-9]+\r\n", "", WHOLE)).sdp == OFFER
 
 
 def test_several_vias_in_one_line() -> None:

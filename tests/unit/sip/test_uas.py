@@ -133,6 +133,7 @@ def test_reject_is_repeated_until_ack() -> None:
     one.feed(request_text())  # the INVITE again
     assert one.statuses() == ["486 INVITE"]
     one.feed(request_text("ACK", to_tag=busy.to.tag))
+    one.feed(request_text("ACK", to_tag=busy.to.tag))
     one.run(60)
     assert one.take() == []
     assert one.agent.next_timeout() is None
