@@ -68,8 +68,9 @@ class EndpointSettings:
 
     @property
     def takes_calls(self) -> bool:
-        """Whether anybody could be allowed to call."""
-        return self.listen_port is not None and bool(self.listen_user or self.server)
+        """Whether anybody could be allowed to call; a listen user without a secret would let in everybody."""
+        allowed = bool(self.listen_secret) if self.listen_user else self.server is not None
+        return self.listen_port is not None and allowed
 
 
 @dataclass(frozen=True, slots=True)

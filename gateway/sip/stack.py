@@ -244,6 +244,8 @@ class SipStack:
     def _listener_status(settings: EndpointSettings, port: SipPort) -> ListenerStatus:
         if settings.listen_port is None:
             return ListenerStatus("off", 0, "No sipListenPort")
+        if not settings.takes_calls and settings.listen_user:
+            return ListenerStatus("refused", 0, "sipListenUser has no sipListenSecret: anybody could call")
         if not settings.takes_calls:
             return ListenerStatus(
                 "refused", 0, "Nobody could be let in: set sipListenUser and sipListenSecret, or sipServer"

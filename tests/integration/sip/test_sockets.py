@@ -267,6 +267,9 @@ async def test_endpoint_without_anybody_who_may_call(stack: SipStack) -> None:
     call = endpoint.invite(user="1", sdp=OFFER, caller=Caller())
     assert isinstance(await asyncio.wait_for(call.next_event(), 5), Failed)
     assert isinstance(await call.next_event(), Failed)  # given again
+    await endpoint.update(replace(PROTECTED, listen_secret="", server=LOOPBACK))
+    assert endpoint.listener.state == "refused"
+    assert "sipListenSecret" in endpoint.listener.detail
     await endpoint.update(PROTECTED)
     assert endpoint.listener.state == "listening"
     await endpoint.close()
