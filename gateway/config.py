@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         description="Address of SIP listeners. They start only when an account is configured and let nobody in "
         "without digest or a known address, so every interface is a safe default that a PBX can reach",
     )
+    sip_digest: Annotated[tuple[Literal["MD5", "SHA-256"], ...], NoDecode, Field(min_length=1)] = Field(
+        default=("MD5",),
+        description="Digest algorithms that callers may use, separated by commas, the preferred one first. MD5 alone, "
+        "since kamailio 5.6 and baresip 1.0 give up on a challenge that offers SHA-256 beside it",
+    )
     public_address: str = Field(
         default="",
         description="Address written into SIP and SDP; empty: the local address that each peer is reached from",
@@ -146,7 +151,7 @@ class Settings(BaseSettings):
         default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
     )
 
-    @field_validator("allow_hosts", mode="before")
+    @field_validator("allow_hosts", "sip_digest", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

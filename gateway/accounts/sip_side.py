@@ -28,5 +28,6 @@ def endpoint_settings(config: BridgeConfig, settings: Settings) -> EndpointSetti
         listen_host=settings.sip_host,
         listen_user=config.sip_listen_user or "",
         listen_secret=config.sip_listen_secret or "",
+        algorithms=settings.sip_digest,
         public_address=settings.public_address,
     )
