@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.accounts.call_book import CallBook
-from gateway.accounts.page_link import Line, PageLink, PageLinkConfig, PageLinkSettings
+from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
+from gateway.accounts.page_link import Line, PageLink
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.flows import sip_to_whatsapp, whatsapp_to_sip

@@ -6,15 +6,12 @@ import ipaddress
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.browser import BrowserEndpoint, HelperClient, HelperError, HttpEndpoint, parse_browser_url, parse_http_url
 from gateway.browser.endpoint import join_host_port
 from gateway.browser.local_helper import LocalHelper
 from gateway.webrtc.seam import local_addresses
-
-if TYPE_CHECKING:
-    from gateway.accounts.page_link import PageLinkConfig, PageLinkSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,72 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
+from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_port import PagePort
-from gateway.browser import Browser, BrowserSettings, PageTarget, fetch_assets, open_page
-from gateway.browser.local_helper import LocalHelperSettings
+from gateway.browser import Browser, PageTarget, fetch_assets, open_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
-from gateway.domain.ids import AccountId
 from gateway.domain.states import PageState
 from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.whatsapp import WhatsAppDriver
 from gateway.webrtc.leg import LegState, WebRtcLeg
 
 _ENDED_LEG: Final = frozenset({LegState.FAILED, LegState.CLOSED})
-
-
-@dataclass(frozen=True, slots=True)
-class PageLinkConfig:
-    """What of an account's configuration concerns its page; two links with equal ones are the same link.
-
-    Attributes:
-        account_id: whose page; a Chrome that is started for it has the account's own profile.
-        chrome_url: the account's chromeRemoteURL.
-        helper_url: the account's nodeRemoteHelper.
-        wasm_host: where bundle and WASM are served; empty: this machine's address towards Chrome.
-        wasm_port: its port.
-    """
-
-    account_id: AccountId
-    chrome_url: str | None = field(repr=False)
-    helper_url: str | None = field(repr=False)
-    wasm_host: str | None
-    wasm_port: int
-
-
-@dataclass(frozen=True, slots=True)
-class PageLinkSettings:
-    """What of the process's settings concerns pages.
-
-    Attributes:
-        browser: how Chrome, helper and wasm server are reached.
-        page_url: the page that is driven.
-        local_helper: how a helper is started for an account that names neither Chrome nor helper.
-        wasm_host: where this gateway's own wasm server listens.
-        helper_token: for helpers whose URL has none.
-        local_helper_url: the helper of accounts that name neither Chrome nor helper; empty: one is started.
-        webrtc_timeout_s: for ICE and DTLS with the page.
-        poll_s: between questions for the page's state while it is not READY.
-        retry_min_s: pause after the first failure to attach or to connect the media leg.
-        retry_max_s: cap of that pause.
-    """
-
-    browser: BrowserSettings
-    page_url: str
-    local_helper: Callable[[AccountId], LocalHelperSettings]
-    wasm_host: str = "127.0.0.1"
-    helper_token: str | None = field(default=None, repr=False)
-    local_helper_url: str = ""
-    webrtc_timeout_s: float = 15.0
-    poll_s: float = 2.0
-    retry_min_s: float = 0.5
-    retry_max_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from gateway.accounts.account import AccountContext
 from gateway.accounts.call_book import CallBook
-from gateway.accounts.page_link import PageLinkSettings
+from gateway.accounts.page_config import PageLinkSettings
 from gateway.accounts.registry import AccountRegistry
 from gateway.accounts.sip_side import endpoint_settings
 from gateway.bridge.call import CallLimits

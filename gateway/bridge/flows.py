@@ -7,6 +7,7 @@ termination, so that the table of who closes whom has one place.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvent, LegEvents, leg_events
@@ -48,22 +49,14 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
         call.sip = SipLeg(invite)
         events.add(invite)
         call.enter(Dialed())
-        try:
-            async with asyncio.timeout(call.limits.ring_timeout_s):
-                over = await _until_phone_answers(call, events)
-        except TimeoutError:
-            return t.NO_ANSWER
+        over = await _within(call.limits.ring_timeout_s, _until_phone_answers(call, events), t.NO_ANSWER)
         if over is not None:
             return over
         call.media.connect()
         await call.media.start_page()
         call.page_answered = True
         await page.accept()
-        try:
-            async with asyncio.timeout(call.limits.accept_timeout_s):
-                over = await _until_page_active(call, events)
-        except TimeoutError:
-            return t.MEDIA_FAILED
+        over = await _within(call.limits.accept_timeout_s, _until_page_active(call, events), t.MEDIA_FAILED)
         if over is not None:
             return over
         call.enter(Answered())
@@ -92,11 +85,7 @@ async def sip_to_whatsapp(call: Call, invite: IncomingInvite, driver: PageDriver
         call.enter(Dialed())
         call.page = page = await driver.dial(number)
         events.add(page)
-        try:
-            async with asyncio.timeout(call.limits.ring_timeout_s):
-                over = await _until_page_active(call, events)
-        except TimeoutError:
-            return t.NO_ANSWER
+        over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
         if over is not None:
             return over
         call.media.connect()
@@ -110,6 +99,17 @@ async def sip_to_whatsapp(call: Call, invite: IncomingInvite, driver: PageDriver
             await call.media.start_page()
         call.enter(Answered())
         return await _in_call(call, events)
+
+
+async def _within(
+    timeout_s: float, waiting: Awaitable[Termination | None], too_late: Termination
+) -> Termination | None:
+    """Wait, at most *timeout_s*; give *too_late* where that was not enough."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await waiting
+    except TimeoutError:
+        return too_late
 
 
 async def _until_phone_answers(call: Call, events: LegEvents) -> Termination | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -70,6 +70,8 @@ class LogEvent(_Wire):
     message: Annotated[str, Field(max_length=4000)]
 
 
+_Answer = TypeVar("_Answer", bound=_Wire)
+
 PageEvent = PageStateEvent | CallIncomingEvent | CallStateEvent | CallGoneEvent | MediaStateEvent | LogEvent
 
 _EVENTS: TypeAdapter[PageEvent] = TypeAdapter(Annotated[PageEvent, Field(discriminator="type")])
@@ -109,10 +111,7 @@ def parse_probe(data: object) -> Probe:
     Raises:
         RemoteProtocolError: it has not the agreed shape.
     """
-    try:
-        return Probe.model_validate(data)
-    except ValidationError as error:
-        raise RemoteProtocolError(f"bad probe answer: {_summary(error)}") from None
+    return _checked(Probe, data, "the probe")
 
 
 def parse_placed(data: object) -> Placed:
@@ -121,10 +120,14 @@ def parse_placed(data: object) -> Placed:
     Raises:
         RemoteProtocolError: it has not the agreed shape.
     """
+    return _checked(Placed, data, "dial")
+
+
+def _checked(model: type[_Answer], data: object, command: str) -> _Answer:
     try:
-        return Placed.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise RemoteProtocolError(f"bad answer to dial: {_summary(error)}") from None
+        raise RemoteProtocolError(f"bad answer of {command}: {_summary(error)}") from None
 
 
 def _summary(error: ValidationError) -> str:
