@@ -194,8 +194,8 @@ class Account:
 
     @property
     def _in_call(self) -> bool:
-        """Whether the line is taken. A call whose legs are being closed does not count: the next one waits for it."""
-        return self._call is not None and self._call.state is not CallState.ENDING
+        """Whether the line is taken. A call that is being closed or written down is not counted: the next one waits."""
+        return self._call is not None and self._call.state not in {CallState.ENDING, CallState.ENDED}
 
     def _on_invite(self, invite: IncomingInvite) -> None:
         line = self._link.line if self._link else None
