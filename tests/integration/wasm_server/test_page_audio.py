@@ -34,6 +34,8 @@ async def browser() -> AsyncIterator[ChromiumProcess]:
 async def opened(browser: ChromiumProcess, query: str = "") -> AsyncIterator[Opened]:
     """A fresh page of the site with the bundle; no leg is connected."""
     async with site() as url, attached(browser, url + query) as found:
+        # The bundle is there from the document's start, the page's own functions only when it has loaded.
+        await until(found[0], "document.readyState === 'complete'")
         yield found
 
 
