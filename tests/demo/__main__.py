@@ -81,7 +81,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
     content["options"] = {
         "helper": arguments.helper, "chrome_url_form": arguments.chrome_url_form, "kill_chrome": arguments.kill_chrome
     }  # fmt: skip
-    content["machine"] = [{"attempts": result.attempts, **asdict(result.busy)} for result in results]
+    content["machine"] = [asdict(result.busy) for result in results]
     write(out / "demo.json", content)
     print(f"figures: {out / 'demo.json'}    recordings and logs: {out / 'demo'}/")
     for sentence in failed:

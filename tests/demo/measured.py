@@ -1,4 +1,4 @@
-"""A call that is made, measured, and made again where the machine was too busy with other things to tell."""
+"""A call that is made and measured, and how busy the machine was meanwhile."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from tests.demo.call import Direction, Spoken, make_call
 from tests.demo.measure import CallFigures, Limits, Unmeasurable, failures, measure
 from tests.demo.world import World
 from tests.support.machine import BusyMeter, Busyness
-
-# The whole product with its Chromium keeps a core and a half of two busy at the most, and usually half a core.
-TOO_MANY_PER_CORE: Final = 1.0
-TOO_LATE_MS: Final = 40.0
-ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +20,18 @@ class Measured:
     Attributes:
         figures: None where it could not be measured at all.
         failed: a sentence for each figure that does not hold.
-        busy: how busy the machine was.
-        attempts: how often the call was made.
+        busy: how busy the machine was; it explains a figure and excuses none.
     """
 
     figures: CallFigures | None
     failed: tuple[str, ...]
     busy: Busyness
-    attempts: int
-
-
-def too_busy(busy: Busyness) -> bool:
-    """Whether others used the processors so much that a measure of time means nothing."""
-    return busy.runnable_per_core > TOO_MANY_PER_CORE or busy.latest_wake_ms > TOO_LATE_MS
 
 
 async def measured_call(
-    world: World,
-    direction: Direction,
-    spoken: Spoken,
-    folder: Path,
-    say: Callable[[str], None],
-    *,
-    limits: Limits,
-    attempts: int = ATTEMPTS,
+    world: World, direction: Direction, spoken: Spoken, folder: Path, say: Callable[[str], None], *, limits: Limits
 ) -> Measured:
-    """Make a call and measure it.
-
-    A call whose figures do not hold is made again only where the machine was busy with other things meanwhile; what
-    fails on an idle machine has failed, and so has what never holds.
+    """Make a call and measure it, once.
 
     Args:
         world: a READY one.
@@ -63,28 +40,22 @@ async def measured_call(
         folder: for the recordings.
         say: told what is going on.
         limits: what must hold.
-        attempts: calls to make at most.
 
     Raises:
         FarEndError: as `make_call`.
         PhoneError: as `make_call`.
     """
-    for attempt in range(1, attempts + 1):
-        with BusyMeter() as meter:
-            record = await make_call(world, direction, spoken, folder, say)
-            busy = meter.read()
-        try:
-            figures = await asyncio.to_thread(measure, record)
-        except Unmeasurable as error:
-            result = Measured(None, (f"{direction}: {error}",), busy, attempt)
-        else:
-            result = Measured(figures, tuple(failures(figures, limits)), busy, attempt)
-        if not result.failed or not too_busy(busy):
-            break
+    with BusyMeter() as meter:
+        record = await make_call(world, direction, spoken, folder, say)
+        busy = meter.read()
+    try:
+        figures = await asyncio.to_thread(measure, record)
+    except Unmeasurable as error:
+        return Measured(None, (f"{direction}: {error}",), busy)
+    failed = tuple(failures(figures, limits))
+    if failed:
         say(
-            f"{direction}: {len(result.failed)} figures do not hold, but {busy.runnable_per_core:.1f} threads wanted "
-            f"each processor and one was woken {busy.latest_wake_ms:.0f} ms late"
+            f"{direction}: while {busy.runnable_per_core:.1f} threads wanted each processor, "
+            f"one of which was woken {busy.latest_wake_ms:.0f} ms late, {len(failed)} figures do not hold"
         )
-        if attempt < attempts:
-            say("the machine is busy with other things: the call is made again")
-    return result
+    return Measured(figures, failed, busy)

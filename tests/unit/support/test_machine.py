@@ -1,18 +1,30 @@
-"""When a call is made again: only for a busy machine, and not for ever."""
+"""The busy meter sees a machine that is busy."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 
-from tests.demo.measured import too_busy
-from tests.support.machine import Busyness
+from tests.support.machine import BusyMeter
 
 pytestmark = pytest.mark.unit
 
+SPIN = "import time; end = time.monotonic() + 20\nwhile time.monotonic() < end: pass"
 
-@pytest.mark.parametrize(
-    ("runnable_per_core", "latest_wake_ms", "expected"),
-    [(0.4, 8.0, False), (0.99, 39.0, False), (4.5, 8.0, True), (0.4, 115.0, True)],
-)
-def test_what_counts_as_busy(runnable_per_core: float, latest_wake_ms: float, expected: bool) -> None:
-    assert too_busy(Busyness(runnable_per_core, latest_wake_ms)) is expected
+
+def test_programs_that_want_the_processors_are_counted() -> None:
+    spinning = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(2)]
+    try:
+        time.sleep(0.3)  # until they run
+        with BusyMeter() as meter:
+            time.sleep(0.5)
+            busy = meter.read()
+    finally:
+        for one in spinning:
+            one.kill()
+            one.wait()
+    assert busy.runnable_per_core > 0.3
+    assert busy.latest_wake_ms >= 0
