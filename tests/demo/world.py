@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sys
 import time
@@ -299,10 +300,18 @@ def _gateway_environment(options: WorldOptions, token: str) -> dict[str, str]:
 
 async def _create_key(options: WorldOptions, env: dict[str, str]) -> str:
     chosen = ["--key", options.key] if options.key else []
-    log = options.folder / "keys.log"
-    argv = [sys.executable, "-m", "gateway.cli", "keys", "create", "--account", "demo", *chosen]
-    async with running("ponte keys create", argv, log=log, env=env, cwd=ROOT) as process:
-        await process.wait_end(timeout_s=30)
-    if not process.lines():
-        raise WorldError("ponte keys create printed nothing")
-    return process.lines()[-1].strip()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.cli", "keys", "create", "--account", "demo", *chosen,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **env}, cwd=ROOT,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30):
+            key, words = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise WorldError(words.decode().strip())
+    return key.decode().strip()
