@@ -120,6 +120,7 @@ async def chromium(
         *extra_flags, url or "about:blank",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=None if os.environ.get("PONTE_TEST_CHROMIUM_LOG") else asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # a signal to our whole group must not take the reaper before its Chromium
     )  # fmt: skip
     assert reaper.stdin is not None
     assert reaper.stdout is not None
