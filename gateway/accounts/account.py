@@ -188,7 +188,7 @@ class Account:
         elif self._call is None:
             link = self._link
             up = link is not None and link.line is not None
-            self._endpoint.set_available(up, "" if up or link is None else link.page.detail or link.media.detail)
+            self._endpoint.set_available(up, "" if up or link is None else _why_down(link))
 
     # ---- calls
 
@@ -265,6 +265,11 @@ class Account:
                 self._call = self._call_task = None
                 await self._apply_page()
                 self._tell_sip()
+
+
+def _why_down(link: PageLink) -> str:
+    why = link.page.detail or link.media.detail
+    return f"Not registered while no call could be taken: {why or 'the page is not ready'}"
 
 
 def _summary(call: Call) -> CallSummary:
