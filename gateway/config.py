@@ -31,6 +31,7 @@ _OTHER_PROGRAMS: Final = ("HELPER_", "WASM_", "STANDIN_", "SANDBOX_", "DEMO_", "
 _OTHER_VARIABLES: Final = frozenset({CONFIG_FILE_VARIABLE, "PONTE_API_KEY"})  # the latter: `ponte keys create --key`
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+SharedPort = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -69,6 +70,40 @@ class Settings(BaseSettings):
         default=("MD5",),
         description="Digest algorithms that callers may use, separated by commas, the preferred one first. MD5 alone, "
         "since kamailio 5.6 and baresip 1.0 give up on a challenge that offers SHA-256 beside it",
+    )
+    sip_tls_port: SharedPort | None = Field(
+        default=None,
+        description="Port of SIP over TLS for all accounts, by custom 5061; empty: none, because it needs a "
+        "certificate",
+    )
+    sip_ws_port: SharedPort | None = Field(
+        default=None,
+        description="Port of SIP over WebSocket (RFC 7118) without TLS, for behind a proxy that ends TLS; empty: none",
+    )
+    sip_wss_port: SharedPort | None = Field(
+        default=None, description="Port of SIP over WebSocket with TLS; empty: none, because it needs a certificate"
+    )
+    sip_ws_path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = Field(
+        default="/ws",
+        description="Path of WebSockets that are opened to a sipServer; Asterisk's. What others open may have any",
+    )
+    sip_tls_certificate: Path | None = Field(
+        default=None,
+        description="PEM file with the certificate of SIP over TLS and its chain: for the listeners, and for servers "
+        "that ask for one; empty: none",
+    )
+    sip_tls_key: Path | None = Field(
+        default=None, description="PEM file with its key, without a password; empty: it stands in the same file"
+    )
+    sip_tls_verify_clients: bool = Field(
+        default=False,
+        description="Let only those connect by TLS and WSS who show a certificate of a trusted authority. Callers are "
+        "asked for their password either way",
+    )
+    sip_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file with the authorities to trust for SIP over TLS; empty: the system's. Apart from ca_file, "
+        "since a PBX often has an authority of its own",
     )
     public_address: str = Field(
         default="",
@@ -199,6 +234,16 @@ class Settings(BaseSettings):
     def _rtp_range(self) -> Settings:
         if self.rtp_port_max < self.rtp_port_min + 1:
             raise ValueError("rtp_port_max must be above rtp_port_min: a call needs two ports")
+        return self
+
+    @model_validator(mode="after")
+    def _sip_tls(self) -> Settings:
+        for name in ("sip_tls_port", "sip_wss_port"):
+            if getattr(self, name) is not None and self.sip_tls_certificate is None:
+                raise ValueError(f"{name} needs sip_tls_certificate")
+        ports = [port for port in (self.sip_tls_port, self.sip_ws_port, self.sip_wss_port) if port]
+        if len(set(ports)) < len(ports):
+            raise ValueError("sip_tls_port, sip_ws_port and sip_wss_port must differ")
         return self
 
     @property

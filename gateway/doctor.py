@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from urllib.parse import urlsplit
 
 from gateway.accounts.chrome_place import local_address_towards
-from gateway.accounts.sip_side import endpoint_settings
+from gateway.accounts.sip_side import endpoint_settings, stack_settings
 from gateway.browser.allow import AllowList
 from gateway.browser.assets import fetch_assets
 from gateway.browser.cdp import CdpConnection, connect_cdp
@@ -217,7 +217,7 @@ class _AccountChecks:
 
     async def _sip_server(self) -> str:
         settings = replace(endpoint_settings(self._config, self._settings), listen_port=None)
-        stack = SipStack()
+        stack = SipStack(stack_settings(self._settings, listen=False))
         await stack.start()
         try:
             endpoint = await stack.add_endpoint(settings, lambda invite: invite.reject(503))

@@ -11,7 +11,7 @@ from gateway.accounts.account import AccountContext
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkSettings
 from gateway.accounts.registry import AccountRegistry
-from gateway.accounts.sip_side import endpoint_settings
+from gateway.accounts.sip_side import endpoint_settings, stack_settings
 from gateway.bridge.call import CallLimits
 from gateway.browser import AllowList, BrowserSettings, HttpSettings
 from gateway.browser.local_helper import LocalHelperSettings
@@ -31,7 +31,7 @@ async def open_accounts(
 ) -> AsyncIterator[AccountRegistry]:
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
-    sip = SipStack()
+    sip = SipStack(stack_settings(settings))
     await sip.start()
     try:
         context = AccountContext(

@@ -1,11 +1,40 @@
-"""An account's configuration as the settings of its SIP side."""
+"""The process's and an account's configuration as the settings of the SIP side."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.protocol.sip.target import parse_sip_server
-from gateway.sip.settings import EndpointSettings
+from gateway.sip.settings import EndpointSettings, StackSettings
+from gateway.sip.tls import TlsSettings
+
+
+def stack_settings(settings: Settings, *, listen: bool = True) -> StackSettings:
+    """Return the settings of the SIP stack.
+
+    Args:
+        settings: the process's settings.
+        listen: whether to open the listeners that all accounts share.
+    """
+
+    def text(path: Path | None) -> str:
+        return str(path) if path is not None else ""
+
+    return StackSettings(
+        tls=TlsSettings(
+            ca_file=text(settings.sip_ca_file),
+            certificate=text(settings.sip_tls_certificate),
+            key=text(settings.sip_tls_key),
+            verify_clients=settings.sip_tls_verify_clients,
+        ),
+        shared_host=settings.sip_host,
+        tls_port=settings.sip_tls_port if listen else None,
+        ws_port=settings.sip_ws_port if listen else None,
+        wss_port=settings.sip_wss_port if listen else None,
+        websocket_path=settings.sip_ws_path,
+    )
 
 
 def endpoint_settings(config: BridgeConfig, settings: Settings) -> EndpointSettings:

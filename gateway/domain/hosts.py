@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")  # "_": names of compose services
 _NUMERIC_LABEL: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
-SIP_TRANSPORTS: Final = ("udp", "tcp", "tls", "wss")
+SIP_TRANSPORTS: Final = ("udp", "tcp", "tls", "ws", "wss")
 DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -25,7 +25,7 @@ class SipServerAddress:
     Attributes:
         host: name or IP literal, IPv6 without brackets.
         port: None asks for SRV (RFC 3263), then the transport's default.
-        transport: udp, tcp, tls or wss; None where the address does not say.
+        transport: one of `SIP_TRANSPORTS`; None where the address does not say.
     """
 
     host: str
@@ -115,7 +115,7 @@ def split_host_port(text: str) -> tuple[str, int | None]:
 
 
 def parse_sip_server(text: str) -> SipServerAddress:
-    """Parse ``host[:port][;transport=udp|tcp|tls|wss]``.
+    """Parse ``host[:port][;transport=udp|tcp|tls|ws|wss]``.
 
     Raises:
         ValueError: it has another form.
@@ -123,18 +123,28 @@ def parse_sip_server(text: str) -> SipServerAddress:
     address, *parameters = text.split(";")
     if address.lower().startswith(("sip:", "sips:")) or "@" in address or "/" in address:
         _fail("must be host, host:port or IP:port, without sip:, user or path")
-    host, port = split_host_port(address)
+    host, port = split_host_port(address.rstrip(" ") if parameters else address)
+    if _is_many_hosts(host):
+        _fail("must be the address of one host")
     transport: str | None = None
     for parameter in parameters:
-        name, _, value = parameter.strip().partition("=")
-        if name.lower() != "transport":
-            _fail(f"must not have the parameter {name[:32]!r}; only ;transport= may follow the address")
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() != "transport":
+            _fail(f"must not have the parameter {name.strip()[:32]!r}; only ;transport= may follow the address")
         if transport is not None:
             _fail("must name one transport only")
-        transport = value.lower()
+        transport = value.strip().lower()
         if transport not in SIP_TRANSPORTS:
             _fail("must have one of these transports: " + ", ".join(SIP_TRANSPORTS))
     return SipServerAddress(host, port, transport)
+
+
+def _is_many_hosts(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_unspecified or address.is_multicast
 
 
 def parse_url(text: str, schemes: tuple[str, ...]) -> UrlParts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -87,6 +87,12 @@ class Endpoint:
                 0,
                 "Another account on this port has the same SIP server; set sipListenUser to tell them apart",
             )
+        if self._listener.state == "listening" and (numbers := self._stack.shared_numbers()):
+            ways = ", ".join(f"{transport.upper()} on port {number}" for transport, number in numbers.items())
+            also = f"also by {ways}"
+            if self._stack.shares_user(self):
+                also = f"but not by {ways}: another account has the same sipListenUser"
+            return replace(self._listener, detail=f"{self._listener.detail}; {also}")
         return self._listener
 
     def unlisten(self, detail: str) -> None:
@@ -130,6 +136,7 @@ class Endpoint:
                 sources=frozenset(target.host for target in self._targets),
                 available=self._available,
                 unavailable_text=self._unavailable_text,
+                shared=self._stack.shared_keys(),
             )
         )
 
@@ -167,7 +174,7 @@ class Endpoint:
                 )  # fmt: skip
             if settings.server.is_ip:
                 server = settings.server
-                self._take_targets([Target(server.transport or "udp", server.host, server.port or 5060)])
+                self._take_targets([Target(server.effective_transport, server.host, server.effective_port)])
             else:
                 self._resolver = self._stack.owner.spawn(self._keep_resolved(), "sip resolve server")
         self.publish()
@@ -265,11 +272,26 @@ class Endpoint:
             return None
         if attempt == 0 and self._registration is not None and self._registration.bound is not None:
             return self._registration.bound  # the address that answers
-        target = self._targets[attempt % len(self._targets)]
+        return self._flow_to(port, self._targets[attempt % len(self._targets)])
+
+    def _flow_to(self, port: SipPort, target: Target) -> Flow | None:
+        server = self.settings.server
+        # RFC 5922 section 7.2: the certificate must name what was configured, not what DNS made of it
+        name = server.host if server is not None and target.transport in {"tls", "ws", "wss"} else ""
         try:
-            return port.flow_to(target.transport, (target.host, target.port), self._stack.now())
+            return port.flow_to(target.transport, (target.host, target.port), self._stack.now(), name)
         except Unavailable:
             return None
+
+    def _other_flows(self, flow: Flow) -> list[Flow]:
+        """Return the flows to the server's other addresses, in the order to try them."""
+        if self.port is None:
+            return []
+        flows = [self._flow_to(self.port, target) for target in self._targets]
+        others = [
+            one for one in flows if one is not None and (one.transport, one.remote) != (flow.transport, flow.remote)
+        ]
+        return others[: self._stack.settings.max_failover]
 
     def local_address_for_server(self) -> str:
         """Return the IP address by which the server reaches us; for SDP.
@@ -340,7 +362,7 @@ class Endpoint:
         spec = InviteSpec(
             sip_uri(user, domain), f"{shown}<{identity}>", sdp, [*extra, *headers], settings.contact, call.sip_call_id
         )
-        self._stack.start_outgoing(call, spec, flow, self._auth)
+        self._stack.start_outgoing(call, spec, flow, self._auth, self._other_flows(flow))
 
     async def probe(self, timeout_s: float) -> None:
         """Ask the server by OPTIONS whether it is alive; any answer but 408, 503 and a refused password is one.
@@ -368,7 +390,7 @@ class Endpoint:
         except TimeoutError:
             raise PeerTimeout(f"The SIP server did not answer OPTIONS within {timeout_s:g} s") from None
         if cause == "transport":
-            raise Unavailable("The SIP server cannot be reached")
+            raise Unavailable(self._stack.fault(flow) or "The SIP server cannot be reached")
         if cause:
             raise PeerTimeout("The SIP server did not answer OPTIONS")
         if status in {401, 407, 408, 503}:

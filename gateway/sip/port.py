@@ -1,4 +1,4 @@
-"""One SIP port: UDP sockets and TCP listeners of the same number, and the TCP connections that belong to it."""
+"""One SIP port: UDP sockets and listeners of the same number, and the connections that belong to it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 import structlog
 
-from gateway.domain.errors import ConfigError, RemoteProtocolError, Unavailable
+from gateway.domain.errors import ConfigError, Unavailable
 from gateway.protocol.sip.flow import Flow, HostPort, is_ip
-from gateway.protocol.sip.framing import PING, PONG, StreamFramer
+from gateway.protocol.sip.stun import binding_answer, is_stun
+from gateway.sip.connection import Connection, ConnectionKey, key_of
 from gateway.sip.resolver import resolve_host
 from gateway.sip.settings import StackSettings
 from gateway.sip.tasks import TaskOwner
+from gateway.sip.tls import TlsContexts, explain
+from gateway.sip.wires import StreamWire, WebSocketWire, Wire
 
 _FREE_PORT_TRIES = 20
+_OVER_TLS = frozenset({"tls", "wss"})
 
 
 class PortInUse(ConfigError):
@@ -31,10 +36,10 @@ class PortInUse(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class PortUser:
-    """What a port tells: a message that came in, a flow that cannot be used any more."""
+    """What a port tells: a message that came in, a flow that cannot be used any more and a sentence why."""
 
     on_message: Callable[[bytes, Flow], None]
-    on_flow_failed: Callable[[Flow], None]
+    on_flow_failed: Callable[[Flow, str], None]
 
 
 class LocalAddresses:
@@ -78,94 +83,6 @@ class _Datagrams(asyncio.DatagramProtocol):
         """An ICMP error or a datagram that is too long; the transactions' timers see to it."""
 
 
-class _Connection(asyncio.Protocol):
-    """One TCP connection, opened by either side."""
-
-    def __init__(self, port: SipPort, *, accepted: bool, key: HostPort | None = None) -> None:
-        self._port = port
-        self._accepted = accepted
-        self._framer = StreamFramer(max_message_bytes=port.settings.max_message_bytes)
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
-        self._keys = {key} if key else set[HostPort]()
-        self.flow: Flow | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        if peer is None or own is None or not self._port.has_room():
-            self._transport.abort()
-            return
-        remote: HostPort = (peer[0], peer[1])
-        self._keys.add(remote)
-        local = self._port.public_address or own[0]
-        self.flow = Flow(
-            "tcp", self._port.key, (local, self._port.number), remote, connectable=not self._accepted
-        )  # fmt: skip
-        for key in self._keys:
-            self._port.connections[key] = self
-        self._watch()
-
-    def _watch(self) -> None:
-        settings = self._port.settings
-        wait = None
-        if self._framer.buffered:
-            wait = settings.partial_message_s
-        elif self._accepted:
-            wait = settings.connection_idle_s
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if wait is not None:
-            self._timer = asyncio.get_running_loop().call_later(wait, self.close)
-
-    def data_received(self, data: bytes) -> None:
-        if self.flow is None:
-            return
-        was_partial = self._framer.buffered > 0
-        try:
-            messages = self._framer.feed(data)
-        except RemoteProtocolError:
-            self.close()
-            return
-        for message in messages:
-            if message == PING:
-                self.send(PONG)  # RFC 5626 section 4.4.1
-            else:
-                self._port.user.on_message(message, self.flow)
-        if messages or not was_partial:
-            self._watch()  # a message that trickles in does not get more time with each byte
-
-    def send(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > self._port.settings.max_unsent_bytes:
-            transport.abort()
-
-    @property
-    def usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for key in self._keys:
-            if self._port.connections.get(key) is self:
-                del self._port.connections[key]
-        if self.flow is not None:
-            self._port.user.on_flow_failed(self.flow)
-
-
 class SipPort:
     """The sockets of one port number.
 
@@ -175,10 +92,20 @@ class SipPort:
         settings: limits.
         addresses: finds local addresses.
         owner: owns the tasks that connect.
+        tls: certificates and trust.
+
+    Attributes:
+        numbers: port by transport under which others reach us, where it is another than this one.
     """
 
     def __init__(
-        self, key: int, user: PortUser, settings: StackSettings, addresses: LocalAddresses, owner: TaskOwner
+        self,
+        key: int,
+        user: PortUser,
+        settings: StackSettings,
+        addresses: LocalAddresses,
+        owner: TaskOwner,
+        tls: TlsContexts,
     ) -> None:
         self.key = key
         self.user = user
@@ -186,12 +113,15 @@ class SipPort:
         self.number = 0
         self.host = ""
         self.public_address = ""
-        self.connections: dict[HostPort, _Connection] = {}
+        self.numbers: dict[str, int] = {}
+        self.connections: dict[ConnectionKey, Connection] = {}
+        self._live: set[Connection] = set()
+        self._tls = tls
         self._addresses = addresses
         self._owner = owner
         self._udp: dict[int, asyncio.DatagramTransport] = {}
         self._servers: list[asyncio.Server] = []
-        self._connecting: dict[HostPort, list[tuple[Flow, bytes]]] = {}
+        self._connecting: dict[ConnectionKey, list[tuple[Flow, bytes]]] = {}
         self._resolving = 0
         self._closed = False
         self._log = structlog.get_logger()
@@ -214,19 +144,59 @@ class SipPort:
                 await self._bind(hosts, number, tcp)
             except OSError as error:
                 self._close_sockets()
-                if error.errno == errno.EADDRINUSE:
-                    if number == 0 and attempt < _FREE_PORT_TRIES:
-                        continue
-                    raise PortInUse(
-                        f"Port {number} is in use by another program; choose another sipListenPort", "sipListenPort"
-                    ) from None
-                if error.errno in {errno.EACCES, errno.EPERM}:
-                    raise PortInUse(
-                        f"Port {number} may not be opened by this user; choose one from 1024", "sipListenPort"
-                    ) from None
-                raise ConfigError(f"SIP cannot listen on {host}: it is no address of this machine") from None
+                if error.errno == errno.EADDRINUSE and number == 0 and attempt < _FREE_PORT_TRIES:
+                    continue
+                raise _not_bound(error, host, number, "sipListenPort") from None
             self.host = host
             return
+
+    async def open_listener(self, transport: str, host: str, number: int, field: str) -> None:
+        """Take connections of one transport only.
+
+        Args:
+            transport: ``tls``, ``ws`` or ``wss``.
+            host: address to listen on.
+            number: port; 0 takes a free one.
+            field: the setting to name when that fails.
+
+        Raises:
+            PortInUse: the port is taken.
+            ConfigError: the address is not one of this machine's, or the certificate cannot be used.
+        """
+        context = self._tls.server() if transport in _OVER_TLS else None
+        self.number = number
+        try:
+            for one in ["::", "0.0.0.0"] if host == "::" else [host]:
+                await self._listen(transport, one, len(self._servers) > 0 or host != "::", context)
+        except OSError as error:
+            self._close_sockets()
+            raise _not_bound(error, host, number, field) from None
+        self.host = host
+
+    async def _listen(self, transport: str, host: str, needed: bool, context: ssl.SSLContext | None) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self, self._wire(transport), transport), host, self.number, family=family,
+                reuse_address=True, ssl=context,
+                ssl_handshake_timeout=self.settings.connect_timeout_s if context else None,
+            )  # fmt: skip
+        except OSError as error:
+            if not needed and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                return  # a machine without IPv6
+            raise
+        self._servers.append(server)
+        self.number = server.sockets[0].getsockname()[1]
+
+    def _wire(self, transport: str, target: Flow | None = None) -> Wire:
+        settings = self.settings
+        if transport not in {"ws", "wss"}:
+            return StreamWire(settings.max_message_bytes)
+        if target is None:
+            return WebSocketWire(settings.max_message_bytes)
+        host, number = target.fallback or target.remote
+        url = (target.server_name or host, number, settings.websocket_path, transport == "wss")
+        return WebSocketWire(settings.max_message_bytes, url)
 
     async def _bind(self, hosts: list[str], number: int, tcp: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -255,10 +225,7 @@ class SipPort:
                 raise
             self._udp[family] = transport
             if tcp:
-                server = await loop.create_server(
-                    lambda: _Connection(self, accepted=True), host, self.number, family=family, reuse_address=True
-                )
-                self._servers.append(server)
+                await self._listen("tcp", host, True, None)
 
     def _close_sockets(self) -> None:
         for transport in self._udp.values():
@@ -273,7 +240,7 @@ class SipPort:
         self._closed = True
         servers = list(self._servers)
         self._close_sockets()
-        for connection in set(self.connections.values()):
+        for connection in list(self._live):
             connection.abort()
         for server in servers:
             with contextlib.suppress(TimeoutError):
@@ -283,19 +250,39 @@ class SipPort:
 
     def has_room(self) -> bool:
         """Whether one more connection is taken."""
-        return len(self.connections) < self.settings.max_connections and not self._closed
+        return len(self._live) < self.settings.max_connections and not self._closed
+
+    def attach(self, connection: Connection, keys: set[ConnectionKey]) -> None:
+        """Use a connection for what goes to *keys*."""
+        self._live.add(connection)
+        for key in keys:
+            self.connections[key] = connection
+
+    def detach(self, connection: Connection, keys: set[ConnectionKey]) -> None:
+        """Forget a connection."""
+        self._live.discard(connection)
+        for key in keys:
+            if self.connections.get(key) is connection:
+                del self.connections[key]
 
     def supports(self, host: str) -> bool:
         """Whether the port can send UDP to the family of *host*."""
         return (socket.AF_INET6 if ":" in host else socket.AF_INET) in self._udp
 
-    def flow_to(self, transport: str, remote: HostPort, now: float) -> Flow:
+    def flow_to(self, transport: str, remote: HostPort, now: float, server_name: str = "") -> Flow:
         """Return a flow to an IP address.
+
+        Args:
+            transport: one of the transports.
+            remote: the address.
+            now: monotonic seconds.
+            server_name: whom the peer's certificate must name; empty: the address.
 
         Raises:
             Unavailable: there is no route.
         """
-        return Flow(transport, self.key, (self.local_address(remote[0], now), self.number), remote)
+        local = (self.local_address(remote[0], now), self.numbers.get(transport, self.number))
+        return Flow(transport, self.key, local, remote, server_name=server_name)
 
     def local_address(self, host: str, now: float) -> str:
         """Return the address by which *host* reaches us.
@@ -314,6 +301,10 @@ class SipPort:
         if not data.strip(b"\r\n\0") or not 0 < remote[1] < 65536:
             return  # a keep-alive, or a source that cannot be answered
         try:
+            if is_stun(data):
+                if (answer := binding_answer(data, remote)) is not None:
+                    self._send_udp(remote, answer)
+                return
             now = asyncio.get_running_loop().time()
             flow = Flow("udp", self.key, (self.local_address(remote[0], now), self.number), remote)
             self.user.on_message(data, flow)
@@ -334,20 +325,20 @@ class SipPort:
                 self._resolving += 1
                 self._owner.spawn(self._resolve_and_send(flow, data), "sip resolve")
             return
-        connection = self.connections.get(flow.remote)
+        connection = self.connections.get(key_of(flow))
         if connection is None and flow.fallback is not None:
-            connection = self.connections.get(flow.fallback)
+            connection = self.connections.get(key_of(flow, flow.fallback))
         if connection is not None and connection.usable:
             connection.send(data)
             return
-        target = flow.fallback or (flow.remote if flow.connectable else None)
-        if target is None:
-            self.user.on_flow_failed(flow)
+        if flow.fallback is None and not flow.connectable:
+            self.user.on_flow_failed(flow, "")
             return
+        target = key_of(flow, flow.fallback)
         waiting = self._connecting.get(target)
         if waiting is None:
             self._connecting[target] = [(flow, data)]
-            self._owner.spawn(self._connect(target), "sip connect")
+            self._owner.spawn(self._connect(target, flow), "sip connect")
         elif len(waiting) < self.settings.max_pending:
             waiting.append((flow, data))
 
@@ -365,36 +356,70 @@ class SipPort:
     async def _resolve_and_send(self, flow: Flow, data: bytes) -> None:
         try:
             found = await resolve_host(*flow.remote, timeout_s=self.settings.resolve_timeout_s)
-        except Unavailable:
-            self.user.on_flow_failed(flow)
+        except Unavailable as error:
+            self.user.on_flow_failed(flow, str(error))
         else:
             usable = [host for host in found if self.supports(host)]
             if usable:
                 self._send_udp((usable[0], flow.remote[1]), data)
             else:
-                self.user.on_flow_failed(flow)
+                self.user.on_flow_failed(flow, "")
         finally:
             self._resolving -= 1
 
-    async def _connect(self, target: HostPort) -> None:
-        loop = asyncio.get_running_loop()
-        connected = False
+    async def _connect(self, key: ConnectionKey, flow: Flow) -> None:
+        """Open the connection that *flow* needs, then send what waits for it or say why it cannot be sent."""
+        detail = ""
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(self.settings.connect_timeout_s):
-                for host in await resolve_host(*target, timeout_s=self.settings.resolve_timeout_s):
-                    with contextlib.suppress(OSError):
-                        await loop.create_connection(
-                            lambda: _Connection(self, accepted=False, key=target), host, target[1]
-                        )
-                        connected = True
+                for host in await resolve_host(*key[1:3], timeout_s=self.settings.resolve_timeout_s):
+                    connection, detail = await self._connect_to(host, flow)
+                    if connection is not None:
                         break
-        except (TimeoutError, Unavailable):
-            connected = False
+        except TimeoutError:
+            detail = "The SIP server's address did not answer in time"
+        except (Unavailable, ConfigError) as error:
+            detail = str(error)
         finally:
-            waiting = self._connecting.pop(target, [])
-        connection = self.connections.get(target)
-        for flow, data in waiting:
-            if connected and connection is not None:
+            waiting = self._connecting.pop(key, [])
+        for one, data in waiting:
+            if connection is not None and connection.usable:
                 connection.send(data)
             else:
-                self.user.on_flow_failed(flow)
+                self.user.on_flow_failed(one, detail)
+
+    async def _connect_to(self, host: str, flow: Flow) -> tuple[Connection | None, str]:
+        target, number = flow.fallback or flow.remote
+        name = flow.server_name or target
+        context = self._tls.client() if flow.transport in _OVER_TLS else None
+        opening: Connection | None = None
+
+        def make() -> Connection:
+            nonlocal opening
+            opening = Connection(self, self._wire(flow.transport, flow), flow.transport, flow)
+            return opening
+
+        try:
+            await asyncio.get_running_loop().create_connection(
+                make, host, number, ssl=context, server_hostname=name if context else None
+            )
+            assert opening is not None
+            detail = await opening.opened
+        except OSError as error:
+            return None, explain(error, name)
+        except asyncio.CancelledError:
+            if opening is not None:
+                opening.abort()
+            raise
+        if detail:
+            return None, detail
+        return opening, ""
+
+
+def _not_bound(error: OSError, host: str, number: int, field: str) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(f"Port {number} is in use by another program; choose another {field}", field)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return PortInUse(f"Port {number} may not be opened by this user; choose one from 1024", field)
+    return ConfigError(f"SIP cannot listen on {host}: it is no address of this machine")

@@ -1,4 +1,4 @@
-"""From a SipServer to addresses (RFC 3263 sections 4.1 and 4.2, without NAPTR)."""
+"""From a SipServer to addresses (RFC 3263 sections 4.1 and 4.2)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import asyncio
 import random
 import socket
 from dataclasses import dataclass
+from typing import Final
 
 import dns.asyncresolver
 import dns.exception
+import dns.rdtypes.IN.NAPTR
 import dns.rdtypes.IN.SRV
+import dns.resolver
 
 from gateway.domain.errors import Unavailable
 from gateway.protocol.sip.flow import is_ip
 from gateway.protocol.sip.target import SipServer
 
 _MOST_TARGETS = 16
+_SERVICES: Final = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}  # RFC 3263 section 4.1
+_SRV_NAMES: Final = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,53 +56,82 @@ async def resolve_server(
 ) -> list[Target]:
     """Return the addresses of a server, in the order to try them.
 
-    SRV is asked only when no port was given and the host is a name; when there is no SRV record, or the look-up
-    fails, A and AAAA on port 5060 are taken.
+    NAPTR is asked only when neither port nor transport was given, SRV only when no port was given, and neither for an
+    IP address or a WebSocket. Where there are no records, or the look-up fails, A and AAAA on the transport's own port
+    are taken.
 
     Args:
         server: what to look up.
-        timeout_s: for each of the look-ups, SRV and addresses.
-        resolver: asks for SRV; the system's name servers when None.
+        timeout_s: for each of the look-ups, records and addresses.
+        resolver: asks for records; the system's name servers when None.
 
     Raises:
         Unavailable: nothing was found.
     """
-    transport = server.transport or "udp"
+    plain = (server.effective_transport, server.host, server.effective_port)
     if server.is_ip:
-        return [Target(transport, server.host, server.port or 5060)]
+        return [Target(*plain)]
     records: list[tuple[str, str, int]] = []
-    if server.port is None:
-        records = await _service_records(server, timeout_s, resolver)
+    if server.port is None and server.transport not in {"ws", "wss"}:
+        records = await _records(server, timeout_s, resolver)
     targets: list[Target] = []
     failure: Unavailable | None = None
-    for way, host, port in records or [(transport, server.host, server.port or 5060)]:
+    for transport, host, port in records or [plain]:
         try:
             addresses = await resolve_host(host, port, timeout_s=timeout_s)
         except Unavailable as error:
             failure = error
             continue
-        targets += [Target(way, address, port) for address in addresses]
+        targets += [Target(transport, address, port) for address in addresses]
     if not targets:
         raise failure or Unavailable("The SIP server's name has no address")
     return targets[:_MOST_TARGETS]
 
 
-async def _service_records(
+async def _records(
     server: SipServer, timeout_s: float, resolver: dns.asyncresolver.Resolver | None
 ) -> list[tuple[str, str, int]]:
+    """Return transport, host and port of the server's SRV records, those of one transport."""
     try:
         resolver = resolver or dns.asyncresolver.Resolver()
     except (dns.exception.DNSException, OSError):
         return []  # no resolv.conf: the system's resolver may still know the name from its hosts file
-    for transport in [server.transport] if server.transport else ["udp", "tcp"]:
-        try:
-            answer = await resolver.resolve(f"_sip._{transport}.{server.host}", "SRV", lifetime=timeout_s, search=False)
-        except (dns.exception.DNSException, OSError):
-            continue
-        records = [record for record in answer if isinstance(record, dns.rdtypes.IN.SRV.SRV) and record.port]
-        if found := [(transport, str(one.target).rstrip("."), one.port) for one in order_records(records)]:
-            return [one for one in found if one[1]][:_MOST_TARGETS]
+    try:
+        names = [(server.transport, f"{_SRV_NAMES[server.transport]}.{server.host}")] if server.transport else []
+        if not names:
+            names = await _naptr_names(server.host, timeout_s, resolver)
+        for transport, name in names or [(one, f"{prefix}.{server.host}") for one, prefix in _SRV_NAMES.items()]:
+            found = await _service_records(name, timeout_s, resolver)
+            if found:
+                return [(transport, host, port) for host, port in found if host][:_MOST_TARGETS]
+    except dns.resolver.LifetimeTimeout:
+        return []  # no name server answers: asking for more would only take longer
     return []
+
+
+async def _naptr_names(host: str, timeout_s: float, resolver: dns.asyncresolver.Resolver) -> list[tuple[str, str]]:
+    """Return transport and SRV name of each NAPTR record that we can use, the most wanted first."""
+    try:
+        answer = await resolver.resolve(host, "NAPTR", lifetime=timeout_s, search=False)
+    except dns.resolver.LifetimeTimeout:
+        raise
+    except (dns.exception.DNSException, OSError):
+        return []
+    records = [one for one in answer if isinstance(one, dns.rdtypes.IN.NAPTR.NAPTR) and one.flags.lower() == b"s"]
+    records.sort(key=lambda one: (one.order, one.preference))
+    services = [(one.service.decode("ascii", "replace").upper(), str(one.replacement)) for one in records]
+    return [(_SERVICES[name], target) for name, target in services[:_MOST_TARGETS] if name in _SERVICES]
+
+
+async def _service_records(name: str, timeout_s: float, resolver: dns.asyncresolver.Resolver) -> list[tuple[str, int]]:
+    try:
+        answer = await resolver.resolve(name, "SRV", lifetime=timeout_s, search=False)
+    except dns.resolver.LifetimeTimeout:
+        raise
+    except (dns.exception.DNSException, OSError):
+        return []
+    records = [record for record in answer if isinstance(record, dns.rdtypes.IN.SRV.SRV) and record.port]
+    return [(str(one.target).rstrip("."), one.port) for one in order_records(records)]
 
 
 def order_records(records: list[dns.rdtypes.IN.SRV.SRV]) -> list[dns.rdtypes.IN.SRV.SRV]:

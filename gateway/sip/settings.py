@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.protocol.sip.agent import AgentSettings
 from gateway.protocol.sip.target import SipServer
+from gateway.sip.tls import TlsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,21 @@ class StackSettings:
 
     Attributes:
         core: timers and limits of the protocol core.
-        max_connections: TCP connections per listening port; further ones are closed.
+        tls: certificates and trust of TLS and secure WebSockets.
+        shared_host: address of the listeners that all accounts share.
+        tls_port: port of SIP over TLS; 0 takes a free one, None listens on none.
+        ws_port: port of SIP over WebSocket without TLS, for behind a proxy that ends TLS.
+        wss_port: port of SIP over WebSocket with TLS.
+        websocket_path: path that WebSockets to a server are opened with.
+        keep_alive_s: an idle connection to a server is pinged after it (RFC 5626 section 4.4.1), and a WebSocket of
+            either side; below the 95 to 120 s of the RFC, since home routers forget sooner.
+        pong_timeout_s: and is closed when a peer that answers pings leaves one unanswered for this long.
+        max_failover: other addresses of a server that an INVITE is tried at.
+        max_connections: connections per listening port; further ones are closed.
         connection_idle_s: a connection that a peer opened is closed after this silence.
         partial_message_s: how long a message may take to arrive whole.
-        connect_timeout_s: for outgoing TCP.
-        max_unsent_bytes: a TCP peer that reads slower than this is cut off.
+        connect_timeout_s: for an outgoing connection with its handshakes, and for the TLS handshake of one taken.
+        max_unsent_bytes: a peer that reads slower than this is cut off.
         receive_buffer_bytes: asked of the kernel for each UDP socket.
         max_pending: messages that wait for a name or a connection, per flow.
         max_message_bytes: longest message in a stream.
@@ -99,6 +110,15 @@ class StackSettings:
     """
 
     core: AgentSettings = field(default_factory=AgentSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    shared_host: str = "0.0.0.0"
+    tls_port: int | None = None
+    ws_port: int | None = None
+    wss_port: int | None = None
+    websocket_path: str = "/ws"
+    keep_alive_s: float = 90.0
+    pong_timeout_s: float = 10.0
+    max_failover: int = 3
     max_connections: int = 256
     connection_idle_s: float = 3600.0
     partial_message_s: float = 20.0

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -31,6 +31,9 @@ from gateway.sip.endpoint import Endpoint, ListenerStatus
 from gateway.sip.port import LocalAddresses, PortUser, SipPort
 from gateway.sip.settings import EndpointSettings, StackSettings
 from gateway.sip.tasks import TaskOwner
+from gateway.sip.tls import TlsContexts
+
+_MOST_FAULTS = 64
 
 
 def _token() -> str:
@@ -53,7 +56,10 @@ class SipStack:
         )  # fmt: skip
         self._loop: asyncio.AbstractEventLoop | None = None
         self._addresses = LocalAddresses(self.settings.local_address_s)
+        self._tls = TlsContexts(self.settings.tls)
         self._ports: dict[int, SipPort] = {}
+        self._shared: dict[str, SipPort] = {}
+        self._faults: dict[Flow, str] = {}
         self._reapers: dict[int, asyncio.TimerHandle] = {}
         self._endpoints: dict[int, Endpoint] = {}
         self._calls: dict[int, SipCall] = {}
@@ -67,8 +73,43 @@ class SipStack:
     # life
 
     async def start(self) -> None:
-        """Bind the stack to the running loop; ports open with the endpoints that need them."""
+        """Bind the stack to the running loop and open the listeners that all accounts share.
+
+        The other ports open with the endpoints that need them.
+
+        Raises:
+            PortInUse: a shared port is taken.
+            ConfigError: a certificate or the address cannot be used.
+        """
         self._loop = asyncio.get_running_loop()
+        settings = self.settings
+        if settings.tls.certificate or settings.tls.ca_file:
+            self._tls.client()  # a wrong file is told now, not at the first call
+        try:
+            for transport, number in (("tls", settings.tls_port), ("ws", settings.ws_port), ("wss", settings.wss_port)):
+                if number is not None:
+                    port = self._shared[transport] = self._new_port("")
+                    await port.open_listener(transport, settings.shared_host, number, f"sip_{transport}_port")
+        except ConfigError:
+            await self._close_shared()
+            raise
+
+    async def _close_shared(self) -> None:
+        for port in self._shared.values():
+            await port.close()
+        self._shared.clear()
+
+    def shared_numbers(self) -> dict[str, int]:
+        """Return the port number of each listener that all accounts share, by transport."""
+        return {transport: port.number for transport, port in self._shared.items()}
+
+    def shared_keys(self) -> frozenset[int]:
+        """Return the names of those listeners in flows."""
+        return frozenset(port.key for port in self._shared.values())
+
+    def fault(self, flow: Flow) -> str:
+        """Return the sentence that says why a flow failed last, or an empty string."""
+        return self._faults.get(flow, "")
 
     async def close(self) -> None:
         """Unregister, hang up, and close every port; waits no longer than the settings allow."""
@@ -93,6 +134,7 @@ class SipStack:
         for port in list(self._ports.values()):
             await port.close()
         self._ports.clear()
+        await self._close_shared()
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -143,7 +185,7 @@ class SipStack:
             if not settings.takes_calls or not settings.listen_port:
                 return
             if (settings.listen_port, settings.listen_host) not in ours:
-                trial = self._new_port(settings)
+                trial = self._new_port(settings.public_address)
                 await trial.open(settings.listen_host, settings.listen_port)
                 await trial.close()
 
@@ -215,7 +257,7 @@ class SipStack:
                 if port.number == settings.listen_port and port.host == settings.listen_host:
                     port.public_address = settings.public_address or port.public_address
                     return port, self._listener_status(settings, port)
-        port = self._new_port(settings)
+        port = self._new_port(settings.public_address)
         if settings.takes_calls and settings.listen_port is not None:
             await port.open(settings.listen_host, settings.listen_port)
         else:
@@ -223,10 +265,11 @@ class SipStack:
         self._ports[port.key] = port
         return port, self._listener_status(settings, port)
 
-    def _new_port(self, settings: EndpointSettings) -> SipPort:
+    def _new_port(self, public_address: str) -> SipPort:
         user = PortUser(self._on_message, self._on_flow_failed)
-        port = SipPort(next(self._ids), user, self.settings, self._addresses, self.owner)
-        port.public_address = settings.public_address
+        port = SipPort(next(self._ids), user, self.settings, self._addresses, self.owner, self._tls)
+        port.public_address = public_address
+        port.numbers = self.shared_numbers()
         return port
 
     def shares_server(self, endpoint: Endpoint) -> bool:
@@ -237,6 +280,14 @@ class SipStack:
             and other.port is endpoint.port
             and (theirs := self.agent.endpoint(other.id)) is not None
             and not mine.sources.isdisjoint(theirs.sources)
+            for other in self._endpoints.values()
+        )
+
+    def shares_user(self, endpoint: Endpoint) -> bool:
+        """Whether another account has the listen user of *endpoint*, so that the shared listeners know neither."""
+        user = endpoint.settings.listen_user
+        return bool(user) and any(
+            other is not endpoint and other.settings.takes_calls and other.settings.listen_user == user
             for other in self._endpoints.values()
         )
 
@@ -281,9 +332,11 @@ class SipStack:
             local_address=local_address,
         )
 
-    def start_outgoing(self, call: OutgoingInvite, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
-        """Send the INVITE of an outbound call."""
-        session = self.agent.invite(spec, flow, auth, self.now())
+    def start_outgoing(
+        self, call: OutgoingInvite, spec: InviteSpec, flow: Flow, auth: DigestClient, others: Sequence[Flow]
+    ) -> None:
+        """Send the INVITE of an outbound call, to the *others* when *flow* fails."""
+        session = self.agent.invite(spec, flow, auth, self.now(), others)
         call.started(session)
         self._calls[session.id] = call
         self.flush()
@@ -298,8 +351,13 @@ class SipStack:
             self._log.exception("sip message failed")
         self.flush()
 
-    def _on_flow_failed(self, flow: Flow) -> None:
-        self.agent.flow_failed(flow, self.now())
+    def _on_flow_failed(self, flow: Flow, detail: str) -> None:
+        if detail:
+            self._log.warning("sip connection failed", transport=flow.transport, detail=detail)
+        if len(self._faults) >= _MOST_FAULTS:
+            self._faults.clear()
+        self._faults[flow] = detail
+        self.agent.flow_failed(flow, self.now(), detail)
         self.flush()
 
     def _on_timer(self) -> None:
@@ -336,9 +394,12 @@ class SipStack:
         if due is not None and self._loop is not None:
             self._timer = self._loop.call_at(due, self._on_timer)
 
+    def _port(self, key: int) -> SipPort | None:
+        return self._ports.get(key) or next((port for port in self._shared.values() if port.key == key), None)
+
     def _handle(self, output: Output) -> None:
         if isinstance(output, Transmit):
-            if (port := self._ports.get(output.flow.listener)) is not None:
+            if (port := self._port(output.flow.listener)) is not None:
                 port.send(output.flow, output.data)
         elif isinstance(output, SessionEvent):
             if (call := self._calls.get(output.session.id)) is not None:

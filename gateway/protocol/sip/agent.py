@@ -53,6 +53,7 @@ class CoreEndpoint:
     Attributes:
         id: its name here.
         listener: key of the listener that its calls come in by; 0 for none.
+        shared: keys of further listeners, which all accounts share.
         auth: credentials for what the PBX asks of us.
         contact_user: user part of Contact.
         realm: realm of our challenges.
@@ -77,6 +78,7 @@ class CoreEndpoint:
     available: bool = True
     retry_after_s: int = 10
     unavailable_text: str = ""
+    shared: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,16 @@ class Agent:
         except RemoteProtocolError as error:
             self._reply(message, flow, error.status)
 
-    def flow_failed(self, flow: Flow, now: float) -> None:
-        """Take the news that a flow cannot be sent on, or that its connection is gone."""
+    def flow_failed(self, flow: Flow, now: float, detail: str = "") -> None:
+        """Take the news that a flow cannot be sent on, or that its connection is gone.
+
+        Args:
+            flow: the flow.
+            now: monotonic seconds.
+            detail: a sentence for people that says why; may be empty.
+        """
+        for registration in self._registrations:
+            registration.note_fault(flow, detail)
         self._engine.layer.flow_failed(flow, now)
         for registration in self._registrations:
             registration.flow_failed(flow, now)
@@ -176,14 +186,24 @@ class Agent:
 
     # what we start
 
-    def invite(self, spec: InviteSpec, flow: Flow, auth: DigestClient, now: float) -> ClientSession:
+    def invite(
+        self, spec: InviteSpec, flow: Flow, auth: DigestClient, now: float, others: Sequence[Flow] = ()
+    ) -> ClientSession:
         """Place a call.
+
+        Args:
+            spec: what the INVITE says.
+            flow: where it goes.
+            auth: our credentials there.
+            now: monotonic seconds.
+            others: where it goes when that fails (RFC 3263 section 4.3).
 
         Raises:
             RemoteProtocolError: the Request-URI is malformed.
         """
         parse_uri(spec.uri)
         session = ClientSession(self._engine, spec, flow, auth)
+        session.try_also(others)
         session.start(now)
         return session
 
@@ -275,7 +295,8 @@ class Agent:
             self._on_invite(request, flow, now)
 
     def _at(self, flow: Flow) -> list[CoreEndpoint]:
-        return [one for one in self._endpoints.values() if one.listener and one.listener == flow.listener]
+        key = flow.listener
+        return [one for one in self._endpoints.values() if one.listener and (one.listener == key or key in one.shared)]
 
     def _on_options(self, request: IncomingRequest, flow: Flow) -> None:
         """Say whether calls are taken; nothing about who we are (the asker is not authenticated)."""
@@ -339,7 +360,9 @@ class Agent:
             self._challenge(request, flow, protected[0], now)
             return None
         name = credentials.get("username", "")
-        found = next((one for one in protected if one.listen_user == name), None)
+        # two on a shared listener with one name cannot be told apart: nobody is let in
+        same = [one for one in protected if one.listen_user == name]
+        found = same[0] if len(same) == 1 else None
         # a name that we do not know costs the same work as one that we do
         user, secret = (found.listen_user, found.listen_secret) if found else (name, self._secret.hex())
         verdict = self._digest.check(

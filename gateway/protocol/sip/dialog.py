@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sipmessage import Request
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.flow import Flow, HostPort, bracketed, is_ip
+from gateway.protocol.sip.flow import Flow, HostPort, bracketed, default_port, is_ip
 from gateway.protocol.sip.message import IncomingRequest, IncomingResponse, new_request
 from gateway.protocol.sip.text import WireUri, escape_user, parse_name_addr, parse_name_addrs, parse_uri
 
@@ -113,19 +113,23 @@ def record_routes(message: IncomingRequest | IncomingResponse) -> tuple[str, ...
 def flow_to_uri(uri: WireUri, base: Flow) -> Flow:
     """Return the flow to *uri*, starting from the flow by which we know the peer.
 
-    A TCP connection to the same host is used again, and a private address behind a public source (a phone behind
-    NAT that writes its inner address) is not followed.
+    A connection to the same host is used again, and a private address behind a public source (a phone behind
+    NAT that writes its inner address) is not followed, nor is a name that cannot exist (RFC 7118 section 5).
     """
-    transport = (uri.parameters.get("transport") or base.transport).lower()
-    if transport not in {"udp", "tcp"}:
+    transport = (uri.parameters.get("transport") or "").lower()
+    if uri.scheme == "sips" and transport not in {"ws", "wss"}:
+        transport = "tls"  # RFC 3261 section 26.2.2
+    if transport not in {"udp", "tcp", "tls"}:
         transport = base.transport
-    remote: HostPort = (uri.host, uri.port or 5060)
+    if base.is_websocket or uri.host.lower().endswith(".invalid"):
+        return base
+    remote: HostPort = (uri.host, uri.port or default_port(transport))
     if transport == base.transport:
         if remote == base.remote:
             return base
         if _is_behind_nat(uri.host, base.remote[0]):
             return base
-        if base.reliable and uri.host == base.remote[0]:
+        if base.reliable and uri.host.lower() in {base.remote[0], base.server_name}:
             return replace(base, fallback=remote)
     return Flow(transport, base.listener, base.local, remote)
 
@@ -140,5 +144,7 @@ def contact_uri(flow: Flow, user: str) -> str:
     """Return our Contact URI for a flow."""
     host, port = flow.local
     at = f"{escape_user(user)}@" if user else ""
-    suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
+    # RFC 7118 section 5.4: "ws" stands for both kinds of WebSocket
+    transport = "ws" if flow.is_websocket else flow.transport
+    suffix = "" if transport == "udp" else f";transport={transport}"
     return f"sip:{at}{bracketed(host)}:{port}{suffix}"

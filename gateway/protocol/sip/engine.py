@@ -15,7 +15,7 @@ from gateway.protocol.sip.events import SipEvent
 from gateway.protocol.sip.flow import Flow, Transmit
 from gateway.protocol.sip.message import IncomingResponse, new_via, to_bytes
 from gateway.protocol.sip.timers import TimerHeap, Timers
-from gateway.protocol.sip.transactions import COOKIE, ClientTransaction, TransactionLayer
+from gateway.protocol.sip.transactions import COOKIE, ClientTransaction, State, TransactionLayer
 
 if TYPE_CHECKING:
     from gateway.protocol.sip.registration import Registration
@@ -39,6 +39,10 @@ class CoreLimits:
         ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
             (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
         reinvite_tries: how often a re-INVITE that met glare is sent again.
+        failover_s: silence of one address of the server after which an INVITE goes to the next; three
+            retransmissions over UDP. Timer B, 32 s, is longer than callers wait.
+        stream_above_bytes: longer requests go by TCP instead of UDP (RFC 3261 section 18.1.1: path MTU less 200).
+        stream_retry_s: how long a peer whose TCP could not be reached gets those by UDP at once.
     """
 
     max_server_transactions: int = 4096
@@ -46,6 +50,9 @@ class CoreLimits:
     retry_after_s: int = 5
     ring_refresh_s: float = 60.0
     reinvite_tries: int = 4
+    failover_s: float = 4.0
+    stream_above_bytes: int = 1300
+    stream_retry_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,8 @@ class Engine:
         self.sessions: set[Session] = set()
         self.ids = itertools.count(1)
         self.layer = TransactionLayer(
-            timers, self.heap, self.outputs.append, token, limits.max_server_transactions
+            timers, self.heap, self.outputs.append, token, limits.max_server_transactions,
+            limits.stream_above_bytes, limits.stream_retry_s,
         )  # fmt: skip
 
     def emit(self, output: Output) -> None:
@@ -166,6 +174,8 @@ class AuthenticatedRequest:
         transaction: the last try's; there once it was sent.
         dropped: nobody wants to hear of it any more.
         unwanted: it was cancelled; a challenge is not answered any more.
+        others: where to send it when *flow* fails, does not answer, or answers 503 (RFC 3263 section 4.3).
+        on_moved: told the flow that it is sent to instead.
     """
 
     def __init__(
@@ -182,6 +192,8 @@ class AuthenticatedRequest:
         self.transaction: ClientTransaction
         self.dropped = False
         self.unwanted = False
+        self.others: list[Flow] = []
+        self.on_moved: Callable[[Flow], None] = lambda flow: None
 
     def send(self, now: float) -> None:
         """Send it, with what we know of credentials."""
@@ -189,7 +201,24 @@ class AuthenticatedRequest:
         request.headers.set("User-Agent", self._engine.user_agent)
         for name, value in self._auth.headers(request.method, str(request.uri)):
             request.headers.add(name, value)
-        self.transaction = self._engine.layer.request(request, self.flow, self, now)
+        transaction = self.transaction = self._engine.layer.request(request, self.flow, self, now)
+        if self.others:
+            self._engine.heap.at(now + self._engine.limits.failover_s, lambda now: self._give_up(transaction, now))
+
+    def _give_up(self, transaction: ClientTransaction, now: float) -> None:
+        """End a try that nothing was heard of, so that the next address gets its turn."""
+        if transaction is self.transaction and transaction.state in {State.CALLING, State.TRYING}:
+            transaction.fail("timeout", now)
+
+    def _move(self, now: float) -> bool:
+        """Send it to the next address; False when there is none or nobody wants it any more."""
+        if not self.others or self.unwanted:
+            return False
+        self.flow = self.others.pop(0)
+        self._tried.clear()
+        self.on_moved(self.flow)
+        self.send(now)
+        return True
 
     def on_response(self, transaction: ClientTransaction, response: IncomingResponse, now: float) -> None:
         """Take a response (ClientUser)."""
@@ -200,12 +229,12 @@ class AuthenticatedRequest:
                 self._on_provisional(response, now)
         elif not self.unwanted and response.status in {401, 407} and self._auth.learn(response, self._tried):
             self.send(now)
-        else:
+        elif response.status != 503 or not self._move(now):
             self._on_final(response, "", now)
 
     def on_failure(self, transaction: ClientTransaction, cause: str, now: float) -> None:
         """Take the end without a response (ClientUser)."""
-        if transaction is self.transaction and not self.dropped:
+        if transaction is self.transaction and not self.dropped and not self._move(now):
             self._on_final(None, cause, now)
 
     def expire(self, now: float) -> None:

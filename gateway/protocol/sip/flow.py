@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Final
 
 HostPort = tuple[str, int]
+TRANSPORTS: Final = ("udp", "tcp", "tls", "ws", "wss")
+_DEFAULT_PORTS: Final = {"tls": 5061, "ws": 80, "wss": 443}  # RFC 3261 section 19.1.2, RFC 7118 section 5
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A way to a peer: one UDP socket and a remote address, or one TCP connection.
+    """A way to a peer: one UDP socket and a remote address, or one connection.
 
     Attributes:
-        transport: ``udp`` or ``tcp``.
+        transport: ``udp``, ``tcp``, ``tls``, ``ws`` or ``wss``.
         listener: key of the listening socket it belongs to; 0 for an endpoint's own socket.
         local: the address by which the peer reaches us; goes in Via and Contact.
         remote: the peer. The host may be a name in a flow that we chose ourselves, never in one made from a packet.
-        fallback: where to connect when the TCP connection from *remote* is gone (RFC 3261 section 18.2.2).
-        connectable: False for a TCP connection that the peer opened: its source port listens to nobody.
+        fallback: where to connect when the connection from *remote* is gone (RFC 3261 section 18.2.2).
+        connectable: False for a connection that the peer opened: its source port listens to nobody.
+        server_name: whom the peer's certificate must name (RFC 5922 section 7.2) and the Host of a WebSocket; empty:
+            the host that is connected to.
     """
 
     transport: str
@@ -27,11 +32,17 @@ class Flow:
     remote: HostPort
     fallback: HostPort | None = None
     connectable: bool = True
+    server_name: str = ""
 
     @property
     def reliable(self) -> bool:
         """Whether the transport repeats lost messages itself."""
         return self.transport != "udp"
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it is a WebSocket: its peer can be reached by this very connection only (RFC 7118 section 5)."""
+        return self.transport in {"ws", "wss"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,11 @@ class Transmit:
 
     flow: Flow
     data: bytes
+
+
+def default_port(transport: str) -> int:
+    """Return the port where none is written."""
+    return _DEFAULT_PORTS.get(transport, 5060)
 
 
 def is_ip(host: str) -> bool:

@@ -30,8 +30,8 @@ class StreamFramer:
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for the rest of their message."""
-        return len(self._buffer)
+        """Bytes that wait for the rest of their message; a lone line end (a keep-alive pong) waits for nothing."""
+        return 0 if PING.startswith(self._buffer) else len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes and return the whole messages; a keep-alive ping is returned as ``PING``.

@@ -11,7 +11,7 @@ from sipmessage import URI, Headers, Request, Response
 from sipmessage.message import COMPACT_FORMS
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.flow import Flow, bracketed
+from gateway.protocol.sip.flow import Flow, bracketed, default_port
 from gateway.protocol.sip.text import (
     NameAddr,
     Via,
@@ -307,7 +307,9 @@ def reply_flow(via: Via, flow: Flow) -> Flow:
 
     A name or address in Via is not followed: that would make us send to whom a stranger chooses.
     """
-    port = via.port or 5060
+    if flow.is_websocket:
+        return flow  # nobody can connect to its peer (RFC 7118 section 5.3)
+    port = via.port or default_port(flow.transport)
     if flow.reliable:
         return replace(flow, fallback=(flow.remote[0], port))
     if "rport" in via.params:
@@ -349,6 +351,10 @@ def _has_tag(value: str) -> bool:
 
 
 def new_via(flow: Flow, branch: str) -> str:
-    """Return a Via of ours; rport is always asked for (RFC 3581)."""
+    """Return a Via of ours; rport is always asked for (RFC 3581).
+
+    Over TLS that we opened the peer is also asked to send its requests by this connection (RFC 5923).
+    """
     host, port = flow.local
-    return f"SIP/2.0/{flow.transport.upper()} {bracketed(host)}:{port};branch={branch};rport"
+    alias = ";alias" if flow.transport == "tls" and flow.connectable else ""
+    return f"SIP/2.0/{flow.transport.upper()} {bracketed(host)}:{port};branch={branch};rport{alias}"

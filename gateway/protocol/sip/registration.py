@@ -97,6 +97,7 @@ class Registration:
         self._timer: Timer | None = None
         self._request: AuthenticatedRequest | None = None
         self._bound: Flow | None = None
+        self._fault = ""
         self._min_expires_seen = False
         self.wanted = False
         self.status = RegistrationStatus(RegistrationState.TRYING, "Looking the SIP server up")
@@ -146,6 +147,11 @@ class Registration:
         if self._bound == flow:
             self.refresh(now)
 
+    def note_fault(self, flow: Flow, detail: str) -> None:
+        """Keep the sentence that says why a flow could not be used, if the registration is on its way by it."""
+        if self._request is not None and self._request.flow == flow:
+            self._fault = detail
+
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -190,8 +196,11 @@ class Registration:
 
     def _on_final(self, flow: Flow, response: IncomingResponse | None, cause: str, now: float) -> None:
         self._request = None
+        fault, self._fault = self._fault, ""
         if response is None:
-            detail = "The SIP server does not answer" if cause == "timeout" else "The SIP server cannot be reached"
+            detail = "The SIP server does not answer"
+            if cause != "timeout":
+                detail = fault or "The SIP server cannot be reached"
             self._retry(RegistrationState.FAILED, detail, now)
         elif response.status < 300:
             self._on_registered(flow, response, now)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from sipmessage import Request, Response
 
-from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.flow import Flow, HostPort, Transmit
 from gateway.protocol.sip.message import (
     IncomingRequest,
     IncomingResponse,
@@ -22,6 +23,7 @@ from gateway.protocol.sip.timers import Timer, TimerHeap, Timers
 
 COOKIE = "z9hG4bK"
 ServerKey = tuple[str, ...]
+_MOST_REFUSING = 256
 
 
 class State(enum.StrEnum):
@@ -55,6 +57,8 @@ class TransactionLayer:
         out: where transmissions are appended.
         token: gives random text that nobody can guess.
         max_server: most server transactions; `full` says when they are reached.
+        stream_above_bytes: longer requests go by TCP instead of UDP (RFC 3261 section 18.1.1).
+        stream_retry_s: how long a peer whose TCP could not be reached gets them by UDP at once.
     """
 
     def __init__(
@@ -64,12 +68,17 @@ class TransactionLayer:
         out: Callable[[Transmit], None],
         token: Callable[[], str],
         max_server: int,
+        stream_above_bytes: int = 1300,
+        stream_retry_s: float = 300.0,
     ) -> None:
         self.timers = timers
         self.heap = heap
         self.out = out
         self._token = token
         self._max_server = max_server
+        self._stream_above_bytes = stream_above_bytes
+        self._stream_retry_s = stream_retry_s
+        self._without_stream: dict[HostPort, float] = {}
         self.clients: dict[tuple[str, str], ClientTransaction] = {}
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self._merged: dict[ServerKey, ServerKey] = {}
@@ -80,21 +89,33 @@ class TransactionLayer:
         return len(self.servers) >= self._max_server
 
     def request(self, request: Request, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
-        """Send a request in a new client transaction; Via is put on top here."""
+        """Send a request in a new client transaction; Via is put on top here.
+
+        One that is too long for a datagram goes by TCP, and by UDP after all when TCP cannot be reached.
+        """
         branch = COOKIE + self._token()
         request.headers.set("Via", new_via(flow, branch))
-        return self._start(request, branch, flow, user, now)
+        transaction = ClientTransaction(self, request, branch, flow, user)
+        too_long = flow.transport == "udp" and transaction.size_bytes > self._stream_above_bytes
+        if too_long and self._without_stream.get(flow.remote, now) <= now:
+            transaction.go_by_stream()
+        return self._start(transaction, now)
+
+    def stream_failed(self, remote: HostPort, now: float) -> None:
+        """Remember that a peer cannot be reached by TCP."""
+        if len(self._without_stream) >= _MOST_REFUSING:
+            self._without_stream.clear()
+        self._without_stream[remote] = now + self._stream_retry_s
 
     def cancel(self, invite: ClientTransaction, headers: list[tuple[str, str]], user: ClientUser, now: float) -> None:
         """Send the CANCEL of an INVITE (RFC 3261 section 9.1); the caller has seen a provisional response."""
         request = self._from_invite(invite, "CANCEL")
         for name, value in headers:
             request.headers.add(name, value)
-        self._start(request, invite.branch, invite.flow, user, now)
+        self._start(ClientTransaction(self, request, invite.branch, invite.flow, user), now)
 
-    def _start(self, request: Request, branch: str, flow: Flow, user: ClientUser, now: float) -> ClientTransaction:
-        transaction = ClientTransaction(self, request, branch, flow, user)
-        self.clients[branch, request.method] = transaction
+    def _start(self, transaction: ClientTransaction, now: float) -> ClientTransaction:
+        self.clients[transaction.branch, transaction.request.method] = transaction
         transaction.start(now)
         return transaction
 
@@ -175,7 +196,8 @@ class ClientTransaction:
     """One client transaction (RFC 3261 sections 17.1.1 and 17.1.2)."""
 
     __slots__ = (
-        "_ack", "_data", "_interval", "_layer", "_retransmit", "_timeout", "branch", "flow", "request", "state", "user",
+        "_ack", "_data", "_datagrams", "_interval", "_layer", "_retransmit", "_timeout", "branch", "flow", "request",
+        "state", "user",
     )  # fmt: skip
 
     def __init__(self, layer: TransactionLayer, request: Request, branch: str, flow: Flow, user: ClientUser) -> None:
@@ -187,9 +209,25 @@ class ClientTransaction:
         self.state = State.CALLING if request.method == "INVITE" else State.TRYING
         self._data = to_bytes(request)
         self._ack = b""
+        self._datagrams: Flow | None = None
         self._interval = layer.timers.t1_s
         self._retransmit: Timer | None = None
         self._timeout: Timer | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the request."""
+        return len(self._data)
+
+    def go_by_stream(self) -> None:
+        """Take TCP instead of UDP; to be called before `start`."""
+        self._datagrams = self.flow
+        self._change_flow(replace(self.flow, transport="tcp"))
+
+    def _change_flow(self, flow: Flow) -> None:
+        self.flow = flow
+        self.request.headers.set("Via", new_via(flow, self.branch))
+        self._data = to_bytes(self.request)
 
     def start(self, now: float) -> None:
         """Send the request and start timers A and B, or E and F."""
@@ -221,6 +259,14 @@ class ClientTransaction:
 
     def fail(self, cause: str, now: float) -> None:
         """End without a final response; not to be called when there was one."""
+        if cause == "transport" and self._datagrams is not None and self.state in {State.CALLING, State.TRYING}:
+            # RFC 3261 section 18.1.1: a peer without TCP gets it by UDP, as long as it is
+            self._stop()
+            self._layer.stream_failed(self._datagrams.remote, now)
+            self._change_flow(self._datagrams)
+            self._datagrams = None
+            self.start(now)
+            return
         self._terminate(now)
         self.user.on_failure(self, cause, now)
 

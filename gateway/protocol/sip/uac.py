@@ -62,6 +62,15 @@ class ClientSession(Session):
         self._cancel_reason: Reason | None = None
         self._give_up: Timer | None = None
 
+    def try_also(self, flows: Sequence[Flow]) -> None:
+        """Say where the INVITE goes when its flow fails; to be called before `start`."""
+
+        def moved(flow: Flow) -> None:
+            self.flow = flow
+
+        self._invite.others = list(flows)
+        self._invite.on_moved = moved
+
     def start(self, now: float) -> None:
         """Send the INVITE."""
         self._invite.send(now)

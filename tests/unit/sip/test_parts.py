@@ -297,7 +297,8 @@ def test_failures_are_counted_in_a_bounded_table() -> None:
         ("192.0.2.1:5062;transport=TCP", SipServer("192.0.2.1", 5062, "tcp")),
         ("[2001:DB8::1]:5060 ; transport = udp", SipServer("2001:db8::1", 5060, "udp")),
         ("[2001:db8::1]", SipServer("2001:db8::1")),
-        ("2001:db8::1", SipServer("2001:db8::1")),
+        ("pbx.example.com.;transport=tls", SipServer("pbx.example.com", None, "tls")),
+        ("pbx.example.com:443;transport=WSS", SipServer("pbx.example.com", 443, "wss")),
     ],
 )
 def test_sip_server(text: str, expected: SipServer) -> None:
@@ -317,7 +318,8 @@ def test_sip_server_says_what_it_is() -> None:
     [
         "", " ", ":5060", "host:", "host:0", "host:65536", "host:x", "host:5060:1", "a b",
         "-a", "a..b", "1.2.3", "256.1.1.1",
-        "[::1", "[::1]x", "[1.2.3.4]", "::g", "sip:host", "host/x", "user@host", "0.0.0.0", "::", "224.0.0.1",
+        "2001:db8::1", "[::1", "[::1]x",
+        "[1.2.3.4]", "::g", "sip:host", "host/x", "user@host", "0.0.0.0", "::", "224.0.0.1",
         "host;transport=sctp", "host;x=1", "host;transport=udp;transport=tcp", "host;", "a" * 254, "host\r\nX: y",
     ],
 )  # fmt: skip
@@ -327,7 +329,11 @@ def test_sip_server_refused(text: str) -> None:
     assert caught.value.field == "sipServer"
 
 
-@pytest.mark.parametrize("transport", ["tls", "wss"])
-def test_transports_of_later_versions(transport: str) -> None:
-    with pytest.raises(ConfigError, match=f"{transport} of sipServer is not supported by this version"):
-        parse_sip_server(f"pbx.test;transport={transport}")
+@pytest.mark.parametrize(
+    ("text", "transport", "port"),
+    [("a", "udp", 5060), ("a;transport=tcp", "tcp", 5060), ("a;transport=tls", "tls", 5061), ("a:9", "udp", 9),
+     ("a;transport=ws", "ws", 80), ("a;transport=wss", "wss", 443)],
+)  # fmt: skip
+def test_what_sip_server_means_without_records(text: str, transport: str, port: int) -> None:
+    server = parse_sip_server(text)
+    assert (server.effective_transport, server.effective_port) == (transport, port)
