@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._used_s = 0.0
         self._pinged_s: float | None = None
         self._detail = ""
+        self._silent = True
         self._keys: set[ConnectionKey] = set()
         self.flow: Flow | None = None
         self.opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -88,6 +89,7 @@ class Connection(asyncio.Protocol):
             return
         self._heard_s = self._used_s = asyncio.get_running_loop().time()
         self._pinged_s = None
+        self._silent = False
         was_partial = self._wire.partial
         try:
             messages = self._wire.feed(data)
@@ -111,6 +113,11 @@ class Connection(asyncio.Protocol):
         self._port.detach(self, self._keys)
         if self.flow is not None:
             self._detail = self._detail or explain(exc, self.flow.server_name or self.flow.remote[0])
+            if not self._detail and self._silent and self._wanted is not None and self._kind in {"tls", "wss"}:
+                # TLS 1.3 tells the client only after its own handshake is done, and not every server says it
+                self._detail = (
+                    "The SIP server closed the TLS connection at once; it may want a client certificate that it trusts"
+                )
         if not self.opened.done():
             self.opened.set_result(self._detail or "The SIP server closed the connection")
         if self.flow is not None:
@@ -147,11 +154,13 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what is on its way."""
+        self._silent = False
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
+        self._silent = False
         if self._transport is not None:
             self._transport.abort()
 

@@ -21,7 +21,7 @@ from gateway.sip.connection import Connection, ConnectionKey, key_of
 from gateway.sip.resolver import resolve_host
 from gateway.sip.settings import StackSettings
 from gateway.sip.tasks import TaskOwner
-from gateway.sip.tls import TlsContexts, explain
+from gateway.sip.tls import TlsContexts, explain, explain_broken
 from gateway.sip.wires import StreamWire, WebSocketWire, Wire
 
 _FREE_PORT_TRIES = 20
@@ -407,7 +407,7 @@ class SipPort:
             assert opening is not None
             detail = await opening.opened
         except OSError as error:
-            return None, explain(error, name)
+            return None, explain(error, name) or (explain_broken(error) if context else "")
         except asyncio.CancelledError:
             if opening is not None:
                 opening.abort()

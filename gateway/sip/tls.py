@@ -143,3 +143,13 @@ def explain(error: BaseException | None, name: str) -> str:
             return "The SIP server does not speak TLS on this port"
         return "The TLS handshake with the SIP server failed"
     return ""
+
+
+def explain_broken(error: OSError) -> str:
+    """Return a sentence about a TLS handshake that the peer broke off without saying why, or an empty string."""
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError):
+        return (
+            "The SIP server broke off the TLS handshake; it may not speak TLS 1.2 on this port, or want a client "
+            "certificate"
+        )
+    return ""

@@ -33,6 +33,7 @@ tcp_children=2
 auto_aliases=no
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
+{tls_listen}
 mpath="{modules}"
 
 loadmodule "tm.so"
@@ -49,6 +50,7 @@ loadmodule "htable.so"
 loadmodule "dialog.so"
 loadmodule "uac.so"
 loadmodule "xlog.so"
+{tls_module}
 
 modparam("htable", "htable", "users=>size=4;")
 modparam("usrloc", "db_mode", 0)
@@ -165,6 +167,32 @@ failure_route[TRUNK_CHALLENGE] {{
 """
 
 
+# tcp_accept_aliases: a request to a Contact goes by the connection that the registration came by (RFC 5923).
+_TLS_LISTEN: Final = """
+enable_tls=yes
+tcp_accept_aliases=yes
+listen=tls:{host}:{port}
+"""
+_TLS_MODULE: Final = """
+loadmodule "tls.so"
+modparam("tls", "tls_method", "TLSv1.2+")
+modparam("tls", "certificate", "{certificate}")
+modparam("tls", "private_key", "{key}")
+modparam("tls", "ca_list", "{ca}")
+modparam("tls", "verify_certificate", 1)
+modparam("tls", "require_certificate", 1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KamailioTls:
+    """TLS of the PBX, which checks whoever it talks to: its certificate and key, and the authority that it trusts."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
 def _checked(text: str) -> str:
     # Written into the configuration between quotes: nothing in it may end them.
     if not _SAFE.fullmatch(text):
@@ -194,12 +222,14 @@ class Kamailio:
     Attributes:
         host: its address.
         port: its port, UDP and TCP.
+        tls_port: its port for TLS, 0 where it has none.
         process: the program.
     """
 
     host: str
     port: int
     process: Process
+    tls_port: int = 0
 
     @property
     def address(self) -> str:
@@ -207,7 +237,10 @@ class Kamailio:
         return f"{self.host}:{self.port}"
 
 
-def configuration(*, port: int, users: Mapping[str, str], trunk: Trunk, reception: str, modules: Path) -> str:
+def configuration(
+    *, port: int, users: Mapping[str, str], trunk: Trunk, reception: str, modules: Path,
+    tls: KamailioTls | None = None, tls_port: int = 0,
+) -> str:  # fmt: skip
     """The text of the configuration file.
 
     Args:
@@ -216,12 +249,17 @@ def configuration(*, port: int, users: Mapping[str, str], trunk: Trunk, receptio
         trunk: how Ponte and the PBX know each other.
         reception: extension that gets the trunk's calls to no extension in particular.
         modules: folder of kamailio's modules.
+        tls: its certificate, if it is to speak TLS.
+        tls_port: the port for that.
 
     Raises:
         ValueError: a name or secret has characters that do not belong there.
     """
     lines = (f'    $sht(users=>{_checked(user)}) = "{_checked(secret)}";' for user, secret in users.items())
+    tls_listen = _TLS_LISTEN.format(host=LOOPBACK, port=tls_port) if tls else ""
+    tls_module = _TLS_MODULE.format(certificate=tls.certificate, key=tls.key, ca=tls.ca) if tls else ""
     return _CONFIG.format(
+        tls_listen=tls_listen, tls_module=tls_module,
         host=LOOPBACK, port=port, modules=modules, realm=REALM, users="\n".join(lines),
         trunk=_checked(trunk.user), reception=_checked(reception),
         answer_user=_checked(trunk.answer_user), answer_secret=_checked(trunk.answer_secret),
@@ -263,6 +301,7 @@ async def kamailio(
     trunk: Trunk,
     reception: str,
     port: int = 0,
+    tls: KamailioTls | None = None,
     start_timeout_s: float = 15,
 ) -> AsyncIterator[Kamailio]:
     """Run a kamailio on loopback for the length of the block.
@@ -273,6 +312,7 @@ async def kamailio(
         trunk: see :func:`configuration`.
         reception: see :func:`configuration`.
         port: 0 takes a free one.
+        tls: its certificate, if it is to speak TLS (Debian's package kamailio-tls-modules).
         start_timeout_s: how long it may take until it listens.
 
     Raises:
@@ -280,8 +320,14 @@ async def kamailio(
     """
     port = port or free_ports()
     config = folder / "kamailio.cfg"
-    _write(config, configuration(port=port, users=users, trunk=trunk, reception=reception, modules=_modules()))
+    tls_port = free_ports() if tls else 0
+    _write(
+        config,
+        configuration(
+            port=port, users=users, trunk=trunk, reception=reception, modules=_modules(), tls=tls, tls_port=tls_port
+        ),
+    )  # fmt: skip
     argv = [_binary(), "-f", str(config), "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(folder), "-w", str(folder)]
     async with running("kamailio", argv, log=folder / "kamailio.log") as process:
         await process.wait_for(lambda: _answers(LOOPBACK, port), what="open TCP port", timeout_s=start_timeout_s)
-        yield Kamailio(LOOPBACK, port, process)
+        yield Kamailio(LOOPBACK, port, process, tls_port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,10 @@ from gateway.sip import (
     SipStack,
     parse_sip_server,
 )
+from gateway.sip.tls import TlsSettings
 from tests.support.baresip import Baresip, baresip
-from tests.support.kamailio import Kamailio, Trunk, kamailio
+from tests.support.certificates import Authority
+from tests.support.kamailio import Kamailio, KamailioTls, Trunk, kamailio
 from tests.support.sip_ua import OFFER, quick_settings
 
 pytestmark = pytest.mark.integration
@@ -51,20 +53,37 @@ class Site:
 
 
 def settings(server: Kamailio, transport: str, password: str = USERS["whatsapp_trunk"]) -> EndpointSettings:
+    address = f"localhost:{server.tls_port}" if transport == "tls" else server.address
     return EndpointSettings(
-        server=parse_sip_server(f"{server.address};transport={transport}"), user=TRUNK.user, password=password,
+        server=parse_sip_server(f"{address};transport={transport}"), user=TRUNK.user, password=password,
         listen_port=0, listen_host="127.0.0.1", listen_user=TRUNK.answer_user, listen_secret=TRUNK.answer_secret,
     )  # fmt: skip
 
 
-@pytest.fixture(params=["udp", "tcp"])
+@pytest.fixture(params=["udp", "tcp", "tls", "tls with a listener"])
 async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with kamailio(tmp_path / "kamailio", users=USERS, trunk=TRUNK, reception="1000") as server:
-        stack = SipStack(quick_settings())
+    """Give a PBX and our registration there.
+
+    Over TLS both show certificates. Without a listener of ours the PBX calls by the connection that we opened.
+    """
+    transport, _, listener = request.param.partition(" ")
+    own, tls = None, None
+    if transport == "tls":
+        authority = Authority(tmp_path / "ca")
+        pbx, ours = authority.issue("localhost"), authority.issue("127.0.0.1")
+        tls = KamailioTls(pbx.certificate, pbx.key, authority.file)
+        own = TlsSettings(str(authority.file), str(ours.certificate), str(ours.key))
+    stack_settings = quick_settings()
+    if own is not None:
+        stack_settings = replace(
+            stack_settings, tls=own, tls_port=0 if listener else None, shared_host="127.0.0.1"
+        )  # fmt: skip
+    async with kamailio(tmp_path / "kamailio", users=USERS, trunk=TRUNK, reception="1000", tls=tls) as server:
+        stack = SipStack(stack_settings)
         await stack.start()
         calls: asyncio.Queue[IncomingInvite] = asyncio.Queue()
         try:
-            endpoint = await stack.add_endpoint(settings(server, request.param), calls.put_nowait)
+            endpoint = await stack.add_endpoint(settings(server, transport), calls.put_nowait)
             yield Site(server, stack, endpoint, calls, tmp_path)
         finally:
             await stack.close()
