@@ -85,6 +85,7 @@ class StackSettings:
         tls_port: port of SIP over TLS; 0 takes a free one, None listens on none.
         ws_port: port of SIP over WebSocket without TLS, for behind a proxy that ends TLS.
         wss_port: port of SIP over WebSocket with TLS.
+        certificate_check_s: how often the files of our certificate are looked at, so that a renewal needs no restart.
         websocket_path: path that WebSockets to a server are opened with.
         keep_alive_s: an idle connection to a server is pinged after it (RFC 5626 section 4.4.1), and a WebSocket of
             either side; below the 95 to 120 s of the RFC, since home routers forget sooner.
@@ -115,6 +116,7 @@ class StackSettings:
     tls_port: int | None = None
     ws_port: int | None = None
     wss_port: int | None = None
+    certificate_check_s: float = 600.0
     websocket_path: str = "/ws"
     keep_alive_s: float = 90.0
     pong_timeout_s: float = 10.0

@@ -93,6 +93,17 @@ class SipStack:
         except ConfigError:
             await self._close_shared()
             raise
+        if settings.tls.certificate:
+            self.owner.spawn(self._keep_certificate(), "sip certificate")
+
+    async def _keep_certificate(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.certificate_check_s)
+            try:
+                if self._tls.refresh():
+                    self._log.info("sip certificate loaded again")
+            except ConfigError as error:
+                self._log.error("sip certificate not loaded again", error=str(error))
 
     async def _close_shared(self) -> None:
         for port in self._shared.values():

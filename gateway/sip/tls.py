@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from gateway.domain.errors import ConfigError
@@ -47,6 +48,7 @@ class TlsContexts:
 
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
+        self._loaded_s = self._changed_s()
         self._client: ssl.SSLContext | None = None
         self._server: ssl.SSLContext | None = None
 
@@ -78,6 +80,30 @@ class TlsContexts:
                 context.verify_mode = ssl.CERT_REQUIRED
             self._server = context
         return self._server
+
+    def refresh(self) -> bool:
+        """Load our certificate again when its files have changed; new connections then show the new one.
+
+        Returns:
+            Whether it was loaded.
+
+        Raises:
+            ConfigError: the new files cannot be used; what was loaded before stays.
+        """
+        changed_s = self._changed_s()
+        if changed_s == self._loaded_s:
+            return False
+        self._loaded_s = changed_s
+        # a trial first: half a renewal must not leave a certificate with another's key
+        self._load_own(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        for context in (self._client, self._server):
+            if context is not None:
+                self._load_own(context)
+        return True
+
+    def _changed_s(self) -> tuple[float, ...]:
+        files = [Path(name) for name in (self._settings.certificate, self._settings.key) if name]
+        return tuple(file.stat().st_mtime if file.is_file() else 0.0 for file in files)
 
     def _context(self, purpose: ssl.Purpose) -> ssl.SSLContext:
         settings = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import warnings
@@ -73,8 +74,13 @@ def tls_settings(authority: Authority, own: Pem | None = None, *, verify_clients
 
 @contextlib.asynccontextmanager
 async def called(transport: str, tls: TlsSettings, settings: StackSettings | None = None) -> AsyncIterator[Side]:
-    ports = {f"{transport}_port": 0}
-    stack = SipStack(replace(settings or quick_settings(), tls=tls, shared_host="127.0.0.1", **ports))
+    ports = {one: 0 if one == transport else None for one in ("tls", "ws", "wss")}
+    stack = SipStack(
+        replace(
+            settings or quick_settings(), tls=tls, shared_host="127.0.0.1", tls_port=ports["tls"], ws_port=ports["ws"],
+            wss_port=ports["wss"],
+        )
+    )  # fmt: skip
     await stack.start()
     try:
         calls: asyncio.Queue[IncomingInvite] = asyncio.Queue()
@@ -304,6 +310,28 @@ async def test_wrong_files_are_told_at_start(authority: Authority, tmp_path: Pat
             await stack.start()
         assert caught.value.field == field_name
         await stack.close()
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    old, new = authority.issue("localhost", days=(-20, -1)), authority.issue("localhost")
+    settings = replace(quick_settings(), certificate_check_s=0.05)
+    async with (
+        called("tls", tls_settings(authority, old), settings) as one,
+        calling(one, "tls", tls_settings(authority)) as two,
+    ):
+        with pytest.raises(Unavailable, match="has expired"):
+            await two.endpoint.probe(3)
+        for half in (True, False):
+            old.certificate.write_bytes(new.certificate.read_bytes())
+            os.utime(old.certificate, (1, 1 + half))
+            if not half:
+                old.key.write_bytes(new.key.read_bytes())
+            await asyncio.sleep(0.3)
+            if half:
+                with pytest.raises(Unavailable, match="has expired"):
+                    await two.endpoint.probe(3)
+        await two.endpoint.probe(3)
 
 
 async def test_a_shared_port_that_is_taken(authority: Authority) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.accounts.sip_side import stack_settings
 from gateway.config import Settings, child_environment, load_settings
 from gateway.domain.errors import ConfigError
+from gateway.sip.tls import TlsSettings
 
 pytestmark = pytest.mark.unit
 
@@ -112,3 +114,32 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"ponte\.toml"):
         load_settings(config_file=file)
+
+
+def test_sip_over_tls_and_websocket(tmp_path: Path) -> None:
+    found = stack_settings(load_settings())
+    assert (found.tls_port, found.ws_port, found.wss_port) == (None, None, None)
+    pem = str(tmp_path / "own.pem")
+    flags = {"sip_tls_port": "5061", "sip_wss_port": "8443", "sip_ws_port": "8088", "sip_tls_certificate": pem,
+             "sip_tls_key": pem, "sip_ca_file": pem, "sip_tls_verify_clients": "true",
+             "sip_host": "127.0.0.1"}  # fmt: skip
+    settings = load_settings(flags)
+    found = stack_settings(settings)
+    assert (found.tls_port, found.ws_port, found.wss_port, found.shared_host) == (5061, 8088, 8443, "127.0.0.1")
+    assert found.tls == TlsSettings(pem, pem, pem, True)
+    quiet = stack_settings(settings, listen=False)
+    assert (quiet.tls_port, quiet.ws_port, quiet.wss_port, quiet.tls) == (None, None, None, found.tls)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"sip_tls_port": 5061}, "sip_tls_port needs sip_tls_certificate"),
+        ({"sip_wss_port": 8443}, "sip_wss_port needs sip_tls_certificate"),
+        ({"sip_ws_port": 5061, "sip_tls_port": 5061, "sip_tls_certificate": "x"}, "must differ"),
+        ({"sip_ws_path": "ws"}, "sip_ws_path"),
+    ],
+)
+def test_listeners_that_cannot_be(flags: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_settings(flags)
