@@ -170,7 +170,7 @@ failure_route[TRUNK_CHALLENGE] {{
 # tcp_accept_aliases: a request to a Contact goes by the connection that the registration came by (RFC 5923).
 _TLS_LISTEN: Final = """
 enable_tls=yes
-tcp_accept_aliases=yes
+tcp_accept_aliases={aliases}
 listen=tls:{host}:{port}
 """
 _TLS_MODULE: Final = """
@@ -186,11 +186,19 @@ modparam("tls", "require_certificate", 1)
 
 @dataclass(frozen=True, slots=True)
 class KamailioTls:
-    """TLS of the PBX, which checks whoever it talks to: its certificate and key, and the authority that it trusts."""
+    """TLS of the PBX, which checks whoever it talks to.
+
+    Attributes:
+        certificate: its certificate.
+        key: and key.
+        ca: the authority that it trusts.
+        aliases: whether it calls a registered contact by the connection that the registration came by.
+    """
 
     certificate: Path
     key: Path
     ca: Path
+    aliases: bool = True
 
 
 def _checked(text: str) -> str:
@@ -256,7 +264,7 @@ def configuration(
         ValueError: a name or secret has characters that do not belong there.
     """
     lines = (f'    $sht(users=>{_checked(user)}) = "{_checked(secret)}";' for user, secret in users.items())
-    tls_listen = _TLS_LISTEN.format(host=LOOPBACK, port=tls_port) if tls else ""
+    tls_listen = _TLS_LISTEN.format(host=LOOPBACK, port=tls_port, aliases="yes" if tls.aliases else "no") if tls else ""
     tls_module = _TLS_MODULE.format(certificate=tls.certificate, key=tls.key, ca=tls.ca) if tls else ""
     return _CONFIG.format(
         tls_listen=tls_listen, tls_module=tls_module,

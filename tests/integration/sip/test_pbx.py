@@ -71,8 +71,8 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
     if transport == "tls":
         authority = Authority(tmp_path / "ca")
         pbx, ours = authority.issue("localhost"), authority.issue("127.0.0.1")
-        tls = KamailioTls(pbx.certificate, pbx.key, authority.file)
-        own = TlsSettings(str(authority.file), str(ours.certificate), str(ours.key))
+        tls = KamailioTls(pbx.certificate, pbx.key, authority.file, aliases=not listener)
+        own = TlsSettings(str(authority.file), str(ours.certificate), str(ours.key), verify_clients=True)
     stack_settings = quick_settings()
     if own is not None:
         stack_settings = replace(
@@ -124,6 +124,8 @@ async def calls_whatsapp(site: Site, phone: Baresip) -> None:
     await phone.wait_event("CALL_RINGING", since=mark)
     await incoming.answer(OFFER)
     await phone.wait_event("CALL_ESTABLISHED", since=mark)
+    for port in site.stack._shared.values():
+        assert port._live, "the PBX called our listener"
     await phone.hang_up()
     assert isinstance(await event(incoming), Ended)
 
