@@ -36,23 +36,23 @@ class CoreLimits:
         max_server_transactions: requests in work; more are answered 503.
         max_sessions: calls; more are answered 503.
         retry_after_s: seconds told with those.
-        ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
-            (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
-        reinvite_tries: how often a re-INVITE that met glare is sent again.
         failover_s: silence of one address of the server after which an INVITE goes to the next; three
             retransmissions over UDP. Timer B, 32 s, is longer than callers wait.
         stream_above_bytes: longer requests go by TCP instead of UDP (RFC 3261 section 18.1.1: path MTU less 200).
         stream_retry_s: how long a peer whose TCP could not be reached gets those by UDP at once.
+        ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
+            (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
+        reinvite_tries: how often a re-INVITE that met glare is sent again.
     """
 
     max_server_transactions: int = 4096
     max_sessions: int = 512
     retry_after_s: int = 5
-    ring_refresh_s: float = 60.0
-    reinvite_tries: int = 4
     failover_s: float = 4.0
     stream_above_bytes: int = 1300
     stream_retry_s: float = 300.0
+    ring_refresh_s: float = 60.0
+    reinvite_tries: int = 4
 
 
 @dataclass(frozen=True, slots=True)
