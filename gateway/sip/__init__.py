@@ -8,13 +8,14 @@ from gateway.protocol.sip.events import (
     Failed,
     Info,
     Reason,
+    Refer,
     ReInvite,
     Ringing,
     SipEvent,
 )
 from gateway.protocol.sip.registration import RegistrationState, RegistrationStatus
 from gateway.protocol.sip.target import SipServer, parse_sip_server
-from gateway.sip.call import IncomingInvite, OutgoingInvite, SipCall
+from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite, Replaced, SipCall
 from gateway.sip.endpoint import Endpoint, ListenerStatus
 from gateway.sip.port import PortInUse
 from gateway.sip.settings import EndpointSettings, StackSettings
@@ -22,6 +23,7 @@ from gateway.sip.stack import SipStack
 
 __all__ = [
     "Answered",
+    "CallEvent",
     "Caller",
     "Cancelled",
     "Ended",
@@ -35,8 +37,10 @@ __all__ = [
     "PortInUse",
     "ReInvite",
     "Reason",
+    "Refer",
     "RegistrationState",
     "RegistrationStatus",
+    "Replaced",
     "Ringing",
     "SipCall",
     "SipEvent",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, Refused, Unavailable
@@ -13,6 +14,7 @@ from gateway.protocol.sip.events import (
     Failed,
     Info,
     Reason,
+    Refer,
     ReInvite,
     Ringing,
     SipEvent,
@@ -30,6 +32,16 @@ class Driver(Protocol):
 
     def flush(self) -> None:
         """Send and tell what the core has put out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Another call wants this one's place (RFC 3891): answer *invite* and end this call, or refuse *invite*."""
+
+    invite: IncomingInvite
+
+
+CallEvent = SipEvent | Replaced
 
 
 class SipCall:
@@ -50,10 +62,10 @@ class SipCall:
         self._session = session
         self._local_address = local_address
         # room for the events that must get through: the last one, and Answered before it
-        self._queue: asyncio.Queue[SipEvent] = asyncio.Queue(max_events + 4)
+        self._queue: asyncio.Queue[CallEvent] = asyncio.Queue(max_events + 4)
         self._max_events = max_events
         self._settle_s = settle_s
-        self._last: SipEvent | None = None
+        self._last: CallEvent | None = None
         self._taken_last = False
         self._closed = asyncio.Event()
         self._acked: asyncio.Future[str | None] | None = None
@@ -80,7 +92,7 @@ class SipCall:
         """Whether the call is over and sends nothing more."""
         return self._closed.is_set()
 
-    async def next_event(self) -> SipEvent:
+    async def next_event(self) -> CallEvent:
         """Wait for the next event; the last one (Failed, Cancelled, Ended) is given again when asked again."""
         if self._taken_last and self._queue.empty() and self._last is not None:
             return self._last
@@ -109,8 +121,20 @@ class SipCall:
             LocalProtocolError: the call is not up, or another offer is open.
             Refused: the peer answered no; the session stays as it was.
         """
+        return await self._offer(sdp, "INVITE")
+
+    async def update(self, sdp: str) -> str:
+        """Offer a changed session by UPDATE (RFC 3311), which needs no ACK, and return the answer.
+
+        Raises:
+            LocalProtocolError: the call is not up, another offer is open, or the peer takes no UPDATE.
+            Refused: the peer answered no; the session stays as it was.
+        """
+        return await self._offer(sdp, "UPDATE")
+
+    async def _offer(self, sdp: str, method: str) -> str:
         session = self._confirmed()
-        session.reinvite(sdp, self._driver.now())
+        session.reinvite(sdp, self._driver.now(), method=method)
         self._reinvited = asyncio.get_running_loop().create_future()
         self._driver.flush()
         status, answer = await self._reinvited
@@ -143,6 +167,17 @@ class SipCall:
                 self._session.refuse_reinvite(event.request_id, status, self._driver.now())
             self._driver.flush()
 
+    def refer_progress(self, event: Refer, status: int) -> None:
+        """Tell the peer how far the call is that it asked for; a final *status* is the last. Works after the end too.
+
+        Args:
+            event: what it asked for.
+            status: SIP status of the new call.
+        """
+        if self._session is not None:
+            self._session.refer_progress(event.request_id, status, self._driver.now())
+            self._driver.flush()
+
     def _confirmed(self) -> Session:
         if self._session is None or self._session.state is not SessionState.CONFIRMED:
             raise LocalProtocolError("the call is not up")
@@ -158,19 +193,29 @@ class SipCall:
 
     # from the stack
 
-    def deliver(self, event: SipEvent) -> None:
+    def deliver(self, event: CallEvent) -> None:
         """Take an event of the core."""
         if isinstance(event, Failed | Cancelled | Ended):
             if self._last is not None:
                 return
             self._last = event
-        elif self._queue.qsize() >= self._max_events and isinstance(event, Info | Ringing | ReInvite):
-            self.events_dropped += 1
-            if isinstance(event, ReInvite):
-                self.refuse_reinvite(event, 500)
+        elif self._queue.qsize() >= self._max_events and isinstance(
+            event, Info | Ringing | ReInvite | Refer | Replaced
+        ):
+            self._drop(event)
             return
         if not self._queue.full():
             self._queue.put_nowait(event)
+
+    def _drop(self, event: CallEvent) -> None:
+        """Refuse what the owner of the call is too slow to take."""
+        self.events_dropped += 1
+        if isinstance(event, ReInvite):
+            self.refuse_reinvite(event, 500)
+        elif isinstance(event, Refer):
+            self.refer_progress(event, 503)
+        elif isinstance(event, Replaced):
+            event.invite.reject(503)
 
     def deliver_ack(self, sdp: str | None) -> None:
         """Take the ACK to a 2xx of ours."""

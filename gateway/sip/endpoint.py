@@ -319,7 +319,9 @@ class Endpoint:
 
     # calls
 
-    def invite(self, *, user: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]] = ()) -> OutgoingInvite:
+    def invite(
+        self, *, user: str = "", sdp: str, caller: Caller, headers: Sequence[tuple[str, str]] = (), uri: str = ""
+    ) -> OutgoingInvite:
         """Place a call through the server; what comes of it are the call's events.
 
         Args:
@@ -327,17 +329,20 @@ class Endpoint:
             sdp: the offer.
             caller: shown in From and P-Asserted-Identity.
             headers: more headers.
+            uri: the whole Request-URI, as a REFER gave it. It goes to the server nevertheless, which routes it: nobody
+                can make us call another host.
         """
+        uri = uri or (sip_uri(user, self.settings.server.domain) if self.settings.server is not None else "")
         flow = self._flow()
         call = self._stack.new_outgoing(flow.local[0] if flow else "")
         if flow is not None:
-            self._start(call, flow, user, sdp, caller, headers)
+            self._start(call, flow, uri, sdp, caller, headers)
         else:
-            self._stack.owner.spawn(self._start_later(call, user, sdp, caller, headers), "sip invite")
+            self._stack.owner.spawn(self._start_later(call, uri, sdp, caller, headers), "sip invite")
         return call
 
     async def _start_later(
-        self, call: OutgoingInvite, user: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]]
+        self, call: OutgoingInvite, uri: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]]
     ) -> None:
         try:
             flow = await self._wait_flow()
@@ -348,10 +353,10 @@ class Endpoint:
             call.failed_to_start(Unavailable("SIP is stopping"))
             raise
         if call.wanted:
-            self._start(call, flow, user, sdp, caller, headers)
+            self._start(call, flow, uri, sdp, caller, headers)
 
     def _start(
-        self, call: OutgoingInvite, flow: Flow, user: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]]
+        self, call: OutgoingInvite, flow: Flow, uri: str, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]]
     ) -> None:
         settings = self.settings
         assert settings.server is not None
@@ -360,7 +365,7 @@ class Endpoint:
         shown = f"{quote(caller.name)} " if caller.name else ""
         extra = [("P-Asserted-Identity", f"{shown}<{identity}>")] if caller.user else []
         spec = InviteSpec(
-            sip_uri(user, domain), f"{shown}<{identity}>", sdp, [*extra, *headers], settings.contact, call.sip_call_id
+            uri, f"{shown}<{identity}>", sdp, [*extra, *headers], settings.contact, call.sip_call_id, self.id
         )
         self._stack.start_outgoing(call, spec, flow, self._auth, self._other_flows(flow))
 

@@ -19,6 +19,7 @@ from gateway.protocol.sip.engine import (
     Output,
     RegistrationChanged,
     ReinviteDone,
+    ReplacingCall,
     SessionClosed,
     SessionEvent,
 )
@@ -26,7 +27,8 @@ from gateway.protocol.sip.events import Reason
 from gateway.protocol.sip.flow import Flow, Transmit
 from gateway.protocol.sip.registration import Registration
 from gateway.protocol.sip.uac import InviteSpec
-from gateway.sip.call import IncomingInvite, OutgoingInvite, SipCall
+from gateway.protocol.sip.uas import ServerSession
+from gateway.sip.call import IncomingInvite, OutgoingInvite, Replaced, SipCall
 from gateway.sip.endpoint import Endpoint, ListenerStatus
 from gateway.sip.port import LocalAddresses, PortUser, SipPort
 from gateway.sip.settings import EndpointSettings, StackSettings
@@ -417,6 +419,8 @@ class SipStack:
                 call.deliver(output.event)
         elif isinstance(output, NewCall):
             self._on_new_call(output)
+        elif isinstance(output, ReplacingCall):
+            self._on_replacing_call(output)
         elif isinstance(output, Acked):
             if (call := self._calls.get(output.session.id)) is not None:
                 call.deliver_ack(output.sdp)
@@ -430,12 +434,21 @@ class SipStack:
         elif isinstance(output, RegistrationChanged):
             self._on_registration(output.registration)
 
+    def _incoming(self, session: ServerSession) -> IncomingInvite:
+        call = IncomingInvite(self, session, max_events=self.settings.max_events, settle_s=self.settings.settle_s)
+        self._calls[session.id] = call
+        return call
+
+    def _on_replacing_call(self, output: ReplacingCall) -> None:
+        call = self._incoming(output.session)
+        if (replaced := self._calls.get(output.replaced.id)) is not None:
+            replaced.deliver(Replaced(call))
+        else:
+            call.reject(481)
+
     def _on_new_call(self, output: NewCall) -> None:
         endpoint = self._endpoints.get(output.endpoint)
-        call = IncomingInvite(
-            self, output.session, max_events=self.settings.max_events, settle_s=self.settings.settle_s
-        )
-        self._calls[output.session.id] = call
+        call = self._incoming(output.session)
         if endpoint is None:
             call.reject(503, retry_after_s=self.settings.core.limits.retry_after_s)
             return

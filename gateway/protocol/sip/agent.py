@@ -23,6 +23,7 @@ from gateway.protocol.sip.engine import (
     FinalCallback,
     NewCall,
     Output,
+    ReplacingCall,
 )
 from gateway.protocol.sip.events import Reason
 from gateway.protocol.sip.flow import Flow, Transmit
@@ -37,11 +38,16 @@ from gateway.protocol.sip.message import (
     reply_flow,
     to_bytes,
 )
+from gateway.protocol.sip.refer import REPLACES, Replaces, parse_replaces
 from gateway.protocol.sip.registration import Registration, RegistrationConfig
+from gateway.protocol.sip.reliable import RELIABLE
+from gateway.protocol.sip.session_timer import TIMER, too_brief
 from gateway.protocol.sip.text import Via, escape_user, parse_int, parse_uri
 from gateway.protocol.sip.timers import Timers
+from gateway.protocol.sip.transactions import ServerTransaction
 from gateway.protocol.sip.uac import ClientSession, InviteSpec
 from gateway.protocol.sip.uas import ServerSession
+from gateway.protocol.sip.usage import InviteUsage, SessionState
 
 _NOT_IN_DIALOG = frozenset({"BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"})
 
@@ -89,7 +95,7 @@ class AgentSettings:
     limits: CoreLimits = field(default_factory=CoreLimits)
     auth: AuthLimits = field(default_factory=AuthLimits)
     user_agent: str = "Ponte"
-    supported: frozenset[str] = frozenset()
+    supported: frozenset[str] = frozenset({RELIABLE, TIMER, REPLACES})
 
 
 class Agent:
@@ -265,9 +271,15 @@ class Agent:
             elif layer.full:
                 self._reply_busy(request, flow)
             else:
-                session.on_request(layer.serve(request, flow, now), now)
+                self._on_request_in_dialog(session, layer.serve(request, flow, now), now)
             return
         self._on_new_request(request, flow, now)
+
+    def _on_request_in_dialog(self, session: InviteUsage, transaction: ServerTransaction, now: float) -> None:
+        try:
+            session.on_request(transaction, now)
+        except RemoteProtocolError as error:
+            transaction.respond(transaction.make(error.status), now)
 
     def _on_cancel(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         """Answer a CANCEL (RFC 3261 section 9.2); it is never challenged, its branch is its proof."""
@@ -285,6 +297,8 @@ class Agent:
             self._reply(request, flow, 501, [("Allow", ALLOW)])
         elif method in _NOT_IN_DIALOG:
             self._reply(request, flow, 481)
+        elif method == "REFER":
+            self._reply(request, flow, 403)  # a transfer belongs to a call; nobody has us call out of the blue
         elif method not in {"INVITE", "OPTIONS"}:
             self._reply(request, flow, 405, [("Allow", ALLOW)])
         elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
@@ -308,7 +322,8 @@ class Agent:
         if asked and not any(one.available for one in asked):
             self._reply(request, flow, 503, [("Retry-After", str(asked[0].retry_after_s))])
         else:
-            self._reply(request, flow, 200, [("Allow", ALLOW), ("Accept", SDP)])
+            supported = ", ".join(sorted(self._engine.supported))
+            self._reply(request, flow, 200, [("Allow", ALLOW), ("Accept", SDP), ("Supported", supported)])
 
     def _on_invite(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         if (hops := request.header("Max-Forwards")) is not None and parse_int(hops, "Max-Forwards", 255) == 0:
@@ -328,15 +343,37 @@ class Agent:
             self._reply(request, flow, 415, [("Accept", SDP), ("Accept-Encoding", "identity")])
         elif self._engine.layer.full or len(self._engine.sessions) >= self._engine.limits.max_sessions:
             self._reply_busy(request, flow)
+        elif brief := too_brief(request, self._engine.limits.min_se_s):
+            self._reply(request, flow, 422, brief)
         else:
+            replaces = parse_replaces(request.headers.getlist("Replaces"))
+            replaced = self._replaced(replaces, endpoint) if replaces else None
+            if isinstance(replaced, int):
+                self._reply(request, flow, replaced)
+                return
             transaction = self._engine.layer.serve(request, flow, now)
             try:
-                session = ServerSession(self._engine, transaction, endpoint.auth, endpoint.contact_user, now)
+                session = ServerSession(
+                    self._engine, transaction, endpoint.auth, endpoint.contact_user, now, endpoint.id
+                )
             except RemoteProtocolError as error:
                 transaction.respond(transaction.make(error.status, to_tag=self._stateless_tag(request.headers)), now)
                 return
             self.counts["calls"] += 1
-            self._engine.emit(NewCall(session, endpoint.id))
+            self._engine.emit(ReplacingCall(session, replaced) if replaced else NewCall(session, endpoint.id))
+
+    def _replaced(self, replaces: Replaces, endpoint: CoreEndpoint) -> InviteUsage | int:
+        """Return the call that an INVITE with Replaces takes the place of, or the status that refuses it.
+
+        Only a call of the endpoint that the caller was let in to (RFC 3891 section 4: authorized as its own peer is),
+        and only one that is up: replacing a ringing one is pickup, which the PBX does itself.
+        """
+        session = self._engine.dialogs.get(replaces.key)
+        if session is None or session.endpoint != endpoint.id or session.state is SessionState.EARLY:
+            return 481
+        if session.state is SessionState.ENDING:
+            return 603
+        return 486 if replaces.early_only else session
 
     def _authenticate(self, request: IncomingRequest, flow: Flow, now: float) -> CoreEndpoint | None:
         """Return the endpoint that the caller may call, or answer and return None.

@@ -19,13 +19,11 @@ from gateway.protocol.sip.transactions import COOKIE, ClientTransaction, State, 
 
 if TYPE_CHECKING:
     from gateway.protocol.sip.registration import Registration
-    from gateway.protocol.sip.session import Session
     from gateway.protocol.sip.uas import ServerSession
+    from gateway.protocol.sip.usage import InviteUsage
 
-ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
-KNOWN_METHODS: Final = frozenset(
-    {*ALLOW.split(", "), "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PRACK", "PUBLISH"}
-)
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER"
+KNOWN_METHODS: Final = frozenset({*ALLOW.split(", "), "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "PUBLISH"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,10 @@ class CoreLimits:
         ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
             (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
         reinvite_tries: how often a re-INVITE that met glare is sent again.
+        session_expires_s: session interval that we ask for (RFC 4028); 0: none. A third of the RFC's recommendation: a
+            dead call holds the account's only line.
+        min_se_s: shortest session interval that we take.
+        refer_expires_s: how long the new call of a transfer may take to be answered.
     """
 
     max_server_transactions: int = 4096
@@ -53,13 +55,16 @@ class CoreLimits:
     stream_retry_s: float = 300.0
     ring_refresh_s: float = 60.0
     reinvite_tries: int = 4
+    session_expires_s: int = 600
+    min_se_s: int = 90
+    refer_expires_s: int = 180
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
     """An event of a call."""
 
-    session: Session
+    session: InviteUsage
     event: SipEvent
 
 
@@ -72,10 +77,18 @@ class NewCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacingCall:
+    """An inbound call that takes the place of *replaced* (RFC 3891); its caller may call the same endpoint."""
+
+    session: ServerSession
+    replaced: InviteUsage
+
+
+@dataclass(frozen=True, slots=True)
 class Acked:
     """The ACK of a 2xx of ours came, with the answer to our offer if we made one."""
 
-    session: Session
+    session: InviteUsage
     sdp: str | None
 
 
@@ -83,7 +96,7 @@ class Acked:
 class ReinviteDone:
     """Our re-INVITE was answered: 200 with the answer, or a failure."""
 
-    session: Session
+    session: InviteUsage
     status: int
     sdp: str | None
 
@@ -92,7 +105,7 @@ class ReinviteDone:
 class SessionClosed:
     """A call is over and sends nothing more; its last event was given before."""
 
-    session: Session
+    session: InviteUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ class RegistrationChanged:
     registration: Registration
 
 
-Output = Transmit | SessionEvent | NewCall | Acked | ReinviteDone | SessionClosed | RegistrationChanged
+Output = Transmit | SessionEvent | NewCall | ReplacingCall | Acked | ReinviteDone | SessionClosed | RegistrationChanged
 
 
 class Engine:
@@ -134,8 +147,8 @@ class Engine:
         self.supported = supported
         self.heap = TimerHeap()
         self.outputs: list[Output] = []
-        self.dialogs: dict[DialogKey, Session] = {}
-        self.sessions: set[Session] = set()
+        self.dialogs: dict[DialogKey, InviteUsage] = {}
+        self.sessions: set[InviteUsage] = set()
         self.ids = itertools.count(1)
         self.layer = TransactionLayer(
             timers, self.heap, self.outputs.append, token, limits.max_server_transactions,
@@ -251,6 +264,10 @@ class AuthenticatedRequest:
         headers = self.transaction.request.headers
         names = ("Authorization", "Proxy-Authorization")
         return [(name, value) for name in names for value in headers.getlist(name)]
+
+
+def ignore_final(response: IncomingResponse | None, cause: str, now: float) -> None:
+    """Take the final response of a request on which nothing depends."""
 
 
 class IgnoreResponses:

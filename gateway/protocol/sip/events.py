@@ -118,4 +118,22 @@ class Info:
     body: bytes
 
 
-SipEvent = Ringing | Answered | Failed | Cancelled | Ended | ReInvite | Info
+@dataclass(frozen=True, slots=True)
+class Refer:
+    """The peer asks us to call somebody else in its place (RFC 3515); it was answered 202. Say how it goes by
+    `refer_progress`.
+
+    Attributes:
+        uri: whom to call.
+        replaces: Replaces header of that INVITE (RFC 3891); empty for a blind transfer.
+        referred_by: value of its Referred-By header (RFC 3892); may be empty.
+        request_id: which request this is.
+    """
+
+    uri: str
+    replaces: str
+    referred_by: str
+    request_id: int
+
+
+SipEvent = Ringing | Answered | Failed | Cancelled | Ended | ReInvite | Info | Refer

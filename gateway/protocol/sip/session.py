@@ -1,109 +1,49 @@
-"""What inbound and outbound calls share once there is a dialog: BYE, re-INVITE, UPDATE, INFO, ACK."""
+"""What is said in a call: re-INVITE, UPDATE, REFER, INFO, BYE, and the refreshes of the session."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-from typing import Final
-
-from sipmessage import Request, Response
+from sipmessage import Request
 
 from gateway.domain.errors import LocalProtocolError
-from gateway.protocol.sip.dialog import Dialog, contact_uri
 from gateway.protocol.sip.digest import DigestClient
-from gateway.protocol.sip.engine import (
-    ALLOW,
-    Acked,
-    AuthenticatedRequest,
-    Engine,
-    ReinviteDone,
-    SessionClosed,
-    SessionEvent,
-)
-from gateway.protocol.sip.events import Ended, Info, Reason, ReInvite, SipEvent, parse_reason
+from gateway.protocol.sip.engine import ALLOW, Acked, AuthenticatedRequest, Engine, FinalCallback, ReinviteDone
+from gateway.protocol.sip.events import Ended, Info, Reason, Refer, ReInvite, parse_reason
 from gateway.protocol.sip.flow import Flow, Transmit
 from gateway.protocol.sip.message import SDP, IncomingRequest, IncomingResponse, set_sdp
+from gateway.protocol.sip.refer import Referral, parse_refer_to
+from gateway.protocol.sip.session_timer import SessionTimer, too_brief
 from gateway.protocol.sip.timers import Timer
 from gateway.protocol.sip.transactions import ServerTransaction
+from gateway.protocol.sip.usage import InviteUsage, SessionState
+
+__all__ = ["Session", "SessionState"]
 
 
-class SessionState(enum.StrEnum):
-    """Where a call is, as SIP sees it."""
+class Session(InviteUsage):
+    """A call: what is said in its dialog once there is one. Subclasses set the dialog up."""
 
-    EARLY = "EARLY"
-    CONFIRMED = "CONFIRMED"
-    ENDING = "ENDING"
-    TERMINATED = "TERMINATED"
-
-
-SESSION_TRANSITIONS: Final[dict[SessionState, frozenset[SessionState]]] = {
-    SessionState.EARLY: frozenset({SessionState.CONFIRMED, SessionState.TERMINATED}),
-    SessionState.CONFIRMED: frozenset({SessionState.ENDING, SessionState.TERMINATED}),
-    SessionState.ENDING: frozenset({SessionState.TERMINATED}),
-    SessionState.TERMINATED: frozenset(),
-}
-
-
-@dataclass(slots=True)
-class _Unacked:
-    """A 2xx of ours that is repeated until its ACK comes (RFC 3261 section 13.3.1.4)."""
-
-    transaction: ServerTransaction
-    interval: float
-    repeat: Timer
-    give_up: Timer
-
-
-class Session:
-    """A call. Subclasses set the dialog up; this class runs it.
-
-    Args:
-        engine: the core's shared state.
-        flow: how the peer is reached.
-        auth: our credentials for it.
-        contact_user: user part of our Contact.
-    """
-
-    def __init__(self, engine: Engine, flow: Flow, auth: DigestClient, contact_user: str) -> None:
-        self.id = next(engine.ids)
-        self.flow = flow
-        self.state = SessionState.EARLY
-        self.call_id = ""
-        self._engine = engine
-        self._auth = auth
-        self._contact_user = contact_user
-        self._dialog: Dialog | None = None
-        self._unacked: _Unacked | None = None
-        self._bye_waits: list[Reason | None] = []
+    def __init__(self, engine: Engine, flow: Flow, auth: DigestClient, contact_user: str, endpoint: int) -> None:
+        super().__init__(engine, flow, auth, contact_user, endpoint)
         self._pending: tuple[int, ServerTransaction] | None = None
         self._reinvite: AuthenticatedRequest | None = None
+        self._reinvite_method = "INVITE"
         self._reinvite_sdp = ""
         self._reinvite_tries = 0
+        self._refreshing = False  # the open re-INVITE or UPDATE is a refresh: nobody asked for it
         self._reinvite_timer = Timer(0.0, self._send_reinvite)  # not in the heap: there is always one to cancel
         self._ack: tuple[int, Transmit] | None = None
         self._owns_call_id = False
+        self._local_sdp = ""  # what we said last and the peer agreed to
+        self._peer_updates = False
+        self._referral: tuple[int, Referral] | None = None
+        self._timer = SessionTimer(
+            engine.heap, engine.limits.session_expires_s, engine.limits.min_se_s,
+            refresh=self._refresh_session, probe=self._probe, expired=self._expired,
+        )  # fmt: skip
         engine.sessions.add(self)
 
-    # state
-
-    def _move(self, state: SessionState) -> None:
-        if state not in SESSION_TRANSITIONS[self.state]:
-            raise LocalProtocolError(f"a call cannot go from {self.state} to {state}")
-        self.state = state
-
-    def _set_dialog(self, dialog: Dialog) -> None:
-        self._dialog = dialog
-        self._engine.dialogs[dialog.key] = self
-
-    def _tell(self, event: SipEvent) -> None:
-        self._engine.emit(SessionEvent(self, event))
-
-    def _terminate(self, event: SipEvent | None, now: float) -> None:
-        """End the call for good; *event* tells the owner why, None when it knows."""
-        if self.state is SessionState.TERMINATED:
-            return
-        self._move(SessionState.TERMINATED)
-        self._stop_unacked()
+    def _drop_open(self, now: float) -> None:
+        self._timer.stop()
         if self._pending is not None:
             _, transaction = self._pending
             self._pending = None
@@ -111,37 +51,16 @@ class Session:
         if self._reinvite_sdp:
             if self._reinvite is not None:
                 self._reinvite.drop(now)
-            self._finish_reinvite(487, None)
-        if self._dialog is not None:
-            self._engine.dialogs.pop(self._dialog.key, None)
-        self._engine.sessions.discard(self)
-        if event is not None:
-            self._tell(event)
-        self._engine.emit(SessionClosed(self))
+            self._finish_reinvite(487, None, now)
 
-    @property
-    def dialog(self) -> Dialog:
-        """The dialog.
+    def _send_bye(self, reason: Reason | None, now: float, event: Ended) -> None:
+        self._timer.stop()
+        super()._send_bye(reason, now, event)
 
-        Raises:
-            LocalProtocolError: there is none yet.
-        """
-        if self._dialog is None:
-            raise LocalProtocolError("the call has no dialog yet")
-        return self._dialog
-
-    # messages
-
-    def _response(self, transaction: ServerTransaction, status: int) -> Response:
-        tag = self._dialog.local_tag if self._dialog else ""
-        return transaction.make(status, to_tag=tag)
-
-    def _describe(self, message: Request | Response, flow: Flow) -> None:
-        """Add Contact, Allow and Supported, as INVITE, UPDATE and their 2xx carry them."""
-        message.headers.set("Contact", f"<{contact_uri(flow, self._contact_user)}>")
-        message.headers.set("Allow", ALLOW)
-        if self._engine.supported:
-            message.headers.set("Supported", ", ".join(sorted(self._engine.supported)))
+    def _note_allowed(self, message: IncomingRequest | IncomingResponse) -> None:
+        """Note whether the peer takes UPDATE, when it says (RFC 3311 section 5.1)."""
+        if values := message.headers.getlist("Allow"):
+            self._peer_updates = "UPDATE" in {name.strip() for value in values for name in value.split(",")}
 
     # requests of the peer
 
@@ -165,6 +84,8 @@ class Session:
             self._on_offer(transaction, now)
         elif request.method == "INFO":
             self._on_info(transaction, now)
+        elif request.method == "REFER":
+            self._on_refer(transaction, now)
         else:
             response = self._response(transaction, 200 if request.method == "OPTIONS" else 405)
             response.headers.set("Allow", ALLOW)
@@ -182,10 +103,52 @@ class Session:
             kind = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
             self._tell(Info(kind, request.body))
 
+    def _on_refer(self, transaction: ServerTransaction, now: float) -> None:
+        """Take a REFER: 202, a first NOTIFY at once (RFC 3515 section 2.4.4), and the owner does the rest."""
+        request = transaction.request
+        target = parse_refer_to(request.headers.getlist("Refer-To"))
+        if self.state is not SessionState.CONFIRMED or self._referral is not None:
+            self._refuse_offer(transaction, 491, now)
+            return
+        number = next(self._engine.ids)
+        response = self._response(transaction, 202)
+        self._describe(response, transaction.flow)
+        transaction.respond(response, now)
+        referral = Referral(
+            self._engine, self.dialog, self._auth, request.cseq, self._engine.limits.refer_expires_s, now,
+            self._referral_over,
+        )  # fmt: skip
+        self._referral = (number, referral)
+        referral.tell(100, now)
+        self._tell(Refer(target.uri, target.replaces, request.header("Referred-By") or "", number))
+
+    def _referral_over(self) -> None:
+        self._referral = None
+
+    def refer_progress(self, request_id: int, status: int, now: float) -> None:
+        """Tell the peer how far the call is that it asked for; works after the end of this one too.
+
+        Args:
+            request_id: which REFER.
+            status: SIP status of the new call; from 200 on it is the last one told.
+            now: monotonic seconds.
+        """
+        if self._referral is not None and self._referral[0] == request_id:
+            self._referral[1].tell(status, now)
+
     def _on_offer(self, transaction: ServerTransaction, now: float) -> None:
         request = transaction.request
+        self._note_allowed(request)
         if self.state is not SessionState.CONFIRMED:
             self._refuse_offer(transaction, 500 if request.method == "INVITE" or request.body else 0, now)
+        elif brief := too_brief(request, self._engine.limits.min_se_s):
+            transaction.respond(transaction.make(422, extra=brief), now)
+        elif request.method == "UPDATE" and not request.body:
+            self.dialog.refresh_target(request, transaction.flow)
+            response = self._response(transaction, 200)
+            self._describe(response, transaction.flow)
+            self._timer.accept(request, response.headers, now)
+            transaction.respond(response, now)
         elif self._pending is not None or (self._unacked is not None and request.method == "INVITE"):
             self._refuse_offer(transaction, 500, now)
         elif self._reinvite is not None:
@@ -194,9 +157,6 @@ class Session:
             response = self._response(transaction, 415)
             response.headers.set("Accept", SDP)
             transaction.respond(response, now)
-        elif request.method == "UPDATE" and request.sdp is None:
-            self.dialog.refresh_target(request, transaction.flow)
-            self._refuse_offer(transaction, 0, now)
         else:
             self._pending = (next(self._engine.ids), transaction)
             transaction.on_cancel = lambda _, now: self._on_reinvite_cancel(transaction, now)
@@ -227,6 +187,8 @@ class Session:
         response = self._response(transaction, 200)
         self._describe(response, transaction.flow)
         set_sdp(response, sdp)
+        self._local_sdp = sdp
+        self._timer.accept(transaction.request, response.headers, now)
         self.dialog.refresh_target(transaction.request, transaction.flow)
         if transaction.request.method == "INVITE":
             self._send_2xx(transaction, response, now)
@@ -246,86 +208,29 @@ class Session:
         self._pending = None
         return transaction
 
-    # 2xx and ACK
+    # offers of ours
 
-    def _send_2xx(self, transaction: ServerTransaction, response: Response, now: float) -> None:
-        data = transaction.respond(response, now)
-        timers, heap = self._engine.timers, self._engine.heap
-
-        def repeat(now: float) -> None:
-            """Repeat the 2xx, over reliable transports too: a proxy further on may lose it."""
-            transaction.transmit(data)
-            unacked.interval = min(2 * unacked.interval, timers.t2_s)
-            unacked.repeat = heap.at(now + unacked.interval, repeat)
-
-        unacked = self._unacked = _Unacked(
-            transaction, timers.t1_s, heap.at(now + timers.t1_s, repeat),
-            heap.at(now + timers.give_up_s, self._never_acked),
-        )  # fmt: skip
-
-    def _never_acked(self, now: float) -> None:
-        """No ACK within 64*T1: the dialog is confirmed but the session ends (RFC 3261 section 13.3.1.4)."""
-        self._stop_unacked()
-        self._send_bye(Reason("SIP", 408, "No ACK"), now, Ended(Reason("SIP", 408, "No ACK")))
-
-    def _stop_unacked(self) -> None:
-        if self._unacked is not None:
-            self._unacked.repeat.cancel()
-            self._unacked.give_up.cancel()
-            self._unacked = None
-
-    def on_ack(self, request: IncomingRequest, now: float) -> None:
-        """Take the ACK to a 2xx of ours."""
-        if self._unacked is None or request.cseq != self._unacked.transaction.request.cseq:
-            return
-        self._stop_unacked()
-        self._engine.emit(Acked(self, request.sdp))
-        if self._bye_waits:
-            self._send_bye(self._bye_waits.pop(), now, Ended())
-
-    def _acknowledge(self, dialog: Dialog, response: IncomingResponse, credentials: list[tuple[str, str]]) -> Transmit:
-        """Send the ACK to a 2xx of the peer: in the dialog, with the INVITE's CSeq and credentials."""
-        ack = dialog.request("ACK", response.cseq)
-        for name, value in credentials:
-            ack.headers.add(name, value)
-        return self._engine.send_ack(ack, dialog.next_flow())
-
-    # requests of ours
-
-    def bye(self, reason: Reason | None, now: float) -> None:
-        """Hang up a confirmed call; before the ACK to our 2xx the BYE waits for it (RFC 3261 section 15)."""
-        if self.state is not SessionState.CONFIRMED:
-            return
-        if self._unacked is not None:
-            self._bye_waits = [reason]
-        else:
-            self._send_bye(reason, now, Ended())
-
-    def _send_bye(self, reason: Reason | None, now: float, event: Ended) -> None:
-        self._move(SessionState.ENDING)
-
-        def make() -> Request:
-            request = self.dialog.request("BYE")
-            if reason is not None:
-                request.headers.set("Reason", str(reason))
-            return request
-
-        def done(response: IncomingResponse | None, cause: str, now: float) -> None:
-            self._terminate(event, now)
-
-        AuthenticatedRequest(self._engine, make, self.dialog.next_flow(), self._auth, done).send(now)
-
-    def reinvite(self, sdp: str, now: float) -> None:
-        """Offer a changed session; the outcome is a `ReinviteDone`.
+    def reinvite(self, sdp: str, now: float, *, method: str = "INVITE") -> None:
+        """Offer a changed session by INVITE or UPDATE (RFC 3311); the outcome is a `ReinviteDone`.
 
         Raises:
-            LocalProtocolError: the call is not up, or another offer is open.
+            LocalProtocolError: the call is not up, or another offer is open, or the peer takes no UPDATE.
         """
         if self.state is not SessionState.CONFIRMED:
             raise LocalProtocolError("the call is not up")
-        if self._reinvite_sdp or self._pending is not None or self._unacked is not None:
+        if self._offer_open:
             raise LocalProtocolError("another offer is open")
-        self._reinvite_sdp = sdp
+        if method == "UPDATE" and not self._peer_updates:
+            raise LocalProtocolError("the peer does not allow UPDATE")
+        self._refreshing = False
+        self._offer(sdp, method, now)
+
+    @property
+    def _offer_open(self) -> bool:
+        return bool(self._reinvite_sdp) or self._pending is not None or self._unacked is not None
+
+    def _offer(self, sdp: str, method: str, now: float) -> None:
+        self._reinvite_method, self._reinvite_sdp = method, sdp
         self._reinvite_tries = 0
         self._send_reinvite(now)
 
@@ -337,8 +242,7 @@ class Session:
         flow = self.dialog.next_flow()
 
         def make() -> Request:
-            request = self.dialog.request("INVITE")
-            self._describe(request, flow)
+            request = self._session_request(self._reinvite_method, flow)
             set_sdp(request, self._reinvite_sdp)
             return request
 
@@ -348,44 +252,106 @@ class Session:
         limit = 2 * self._engine.timers.give_up_s
         self._reinvite_timer = self._engine.heap.at(now + limit, self._reinvite.expire)
 
+    def _session_request(self, method: str, flow: Flow) -> Request:
+        request = self.dialog.request(method)
+        self._describe(request, flow)
+        self._timer.offer(request.headers)
+        return request
+
     def _retry_reinvite(self, now: float) -> None:
         """Wait after glare (RFC 3261 section 14.1): 2.1 to 4 s for the owner of the Call-ID, else up to 2 s."""
         self._reinvite_timer.cancel()
         self._reinvite = None
         self._reinvite_tries += 1
         if self._reinvite_tries > self._engine.limits.reinvite_tries:
-            self._finish_reinvite(491, None)
+            self._finish_reinvite(491, None, now)
             return
         units = self._engine.timers.t1_s / 0.5  # the RFC's figures belong to the default T1
         wait = 2.1 + 1.9 * self._engine.jitter() if self._owns_call_id else 2.0 * self._engine.jitter()
         self._reinvite_timer = self._engine.heap.at(now + wait * units, self._send_reinvite)
 
-    def _finish_reinvite(self, status: int, sdp: str | None) -> None:
+    def _finish_reinvite(self, status: int, sdp: str | None, now: float) -> None:
         self._reinvite_timer.cancel()
         self._reinvite = None
+        if status < 300:
+            self._local_sdp = self._reinvite_sdp
         self._reinvite_sdp = ""
-        self._engine.emit(ReinviteDone(self, status, sdp))
+        if not self._refreshing:
+            self._engine.emit(ReinviteDone(self, status, sdp))
+        elif status >= 300 and self.state is SessionState.CONFIRMED:
+            self._timer.again(now)
 
     def _on_reinvite_final(self, response: IncomingResponse | None, cause: str, now: float) -> None:
         if response is None:
             # RFC 3261 section 14.1 with 12.2.1.2: no answer at all ends the dialog
-            self._finish_reinvite(408 if cause == "timeout" else 503, None)
+            self._finish_reinvite(408 if cause == "timeout" else 503, None, now)
             self._end_dead_dialog(408, now)
         elif response.status < 300:
             if self._ack is not None and self._ack[0] == response.cseq:
                 self._engine.emit(self._ack[1])
                 return
             self.dialog.refresh_target(response, self.dialog.flow)
-            credentials = list(self._reinvite.credentials()) if self._reinvite else []
-            self._ack = (response.cseq, self._acknowledge(self.dialog, response, credentials))
-            self._finish_reinvite(response.status, response.sdp)
+            self._note_allowed(response)
+            self._timer.agree(response, now)
+            if response.method == "INVITE":
+                credentials = list(self._reinvite.credentials()) if self._reinvite else []
+                self._ack = (response.cseq, self._acknowledge(self.dialog, response, credentials))
+            self._finish_reinvite(response.status, response.sdp, now)
         elif response.status == 491:
             self._retry_reinvite(now)
+        elif response.status == 422 and self._timer.learn(response):
+            self._reinvite_timer.cancel()
+            self._send_reinvite(now)
         else:
-            self._finish_reinvite(response.status, None)
+            self._finish_reinvite(response.status, None, now)
             if response.status in {408, 481}:
                 self._end_dead_dialog(response.status, now)
 
-    def _end_dead_dialog(self, status: int, now: float) -> None:
-        if self.state is SessionState.CONFIRMED:
-            self._send_bye(Reason("SIP", status), now, Ended(Reason("SIP", status, "The peer lost the call")))
+    # refreshes
+
+    def _refresh_session(self, now: float) -> None:
+        """Refresh the session without changing it (RFC 4028 section 10): by UPDATE where the peer takes it."""
+        if self._peer_updates:
+            self._ask("UPDATE", self._on_refreshed, now)
+        elif self._offer_open:
+            self._timer.again(now)
+        else:
+            self._refreshing = True
+            self._offer(self._local_sdp, "INVITE", now)
+
+    def _probe(self, now: float) -> None:
+        self._ask("OPTIONS", self._on_probed, now)
+
+    def _ask(self, method: str, done: FinalCallback, now: float) -> None:
+        flow = self.dialog.next_flow()
+
+        def make() -> Request:
+            return self._session_request(method, flow) if method == "UPDATE" else self.dialog.request(method)
+
+        AuthenticatedRequest(self._engine, make, flow, self._auth, done).send(now)
+
+    def _on_refreshed(self, response: IncomingResponse | None, cause: str, now: float) -> None:
+        if self.state is not SessionState.CONFIRMED:
+            return
+        if response is None or response.status in {408, 481}:
+            self._end_dead_dialog(response.status if response else 408, now)
+        elif response.status < 300:
+            self.dialog.refresh_target(response, self.dialog.flow)
+            self._timer.agree(response, now)
+        elif response.status == 422 and self._timer.learn(response):
+            self._refresh_session(now)
+        else:
+            if response.status in {405, 501}:
+                self._peer_updates = False
+            self._timer.again(now)
+
+    def _on_probed(self, response: IncomingResponse | None, cause: str, now: float) -> None:
+        if self.state is not SessionState.CONFIRMED:
+            return
+        if response is None or response.status in {408, 481}:
+            self._end_dead_dialog(response.status if response else 408, now)
+        elif not self._timer.interval_s:
+            self._timer.ask_later(now)
+
+    def _expired(self, now: float) -> None:
+        self._end_dead_dialog(408, now)

@@ -10,10 +10,11 @@ from sipmessage import Request
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.dialog import Dialog, DialogKey, contact_of, record_routes
 from gateway.protocol.sip.digest import DigestClient
-from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResponses
+from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResponses, ignore_final
 from gateway.protocol.sip.events import Answered, Failed, Reason, Ringing, parse_reason
 from gateway.protocol.sip.flow import Flow, Transmit
 from gateway.protocol.sip.message import PHRASES, IncomingResponse, new_request, set_headers, set_sdp
+from gateway.protocol.sip.reliable import reliable_number
 from gateway.protocol.sip.session import Session, SessionState
 from gateway.protocol.sip.text import parse_uri
 from gateway.protocol.sip.timers import Timer
@@ -33,6 +34,7 @@ class InviteSpec:
         headers: further headers, P-Asserted-Identity among them.
         contact_user: user part of Contact.
         call_id: Call-ID; a fresh one when empty.
+        endpoint: id of the endpoint whose call it is; 0: none's.
     """
 
     uri: str
@@ -41,19 +43,21 @@ class InviteSpec:
     headers: Sequence[tuple[str, str]] = ()
     contact_user: str = ""
     call_id: str = ""
+    endpoint: int = 0
 
 
 class ClientSession(Session):
     """An outbound call; `start` sends the INVITE."""
 
     def __init__(self, engine: Engine, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
-        super().__init__(engine, flow, auth, spec.contact_user)
+        super().__init__(engine, flow, auth, spec.contact_user, spec.endpoint)
         self._spec = spec
         self.call_id = spec.call_id or engine.token()
         self._owns_call_id = True
         self._local_tag = engine.token()
         self._cseq = 0
         self._invite = AuthenticatedRequest(engine, self._make, flow, auth, self._on_final, self._on_provisional)
+        self._pracked: dict[str, tuple[Dialog, int]] = {}  # early dialogs by remote tag, and their last RSeq
         self._early_sdp: dict[str, str] = {}
         self._forks: dict[str, Transmit] = {}
         self._early: set[DialogKey] = set()
@@ -87,6 +91,7 @@ class ClientSession(Session):
         headers.set("Call-ID", self.call_id)
         headers.set("CSeq", f"{self._cseq} INVITE")
         self._describe(request, self.flow)
+        self._timer.offer(headers)
         set_headers(headers, spec.headers)
         set_sdp(request, spec.sdp)
         return request
@@ -103,7 +108,32 @@ class ClientSession(Session):
                 key = (self.call_id, self._local_tag, tag)
                 self._early.add(key)
                 self._engine.dialogs[key] = self
-            self._tell(Ringing(response.status, sdp))
+            if self._is_new(response, now):
+                self._tell(Ringing(response.status, sdp))
+
+    def _is_new(self, response: IncomingResponse, now: float) -> bool:
+        """Acknowledge a reliable provisional answer (RFC 3262 section 4); False for one that comes again or too early.
+
+        A PRACK that is lost is sent again by its own transaction.
+        """
+        rseq = reliable_number(response)
+        if rseq is None:
+            return True
+        tag = response.to.tag
+        known = self._pracked.get(tag)
+        dialog = known[0] if known else self._dialog_of(response)
+        if dialog is None or len(self._pracked) >= _MOST_FORKS or (known and rseq != known[1] + 1):
+            return False
+        self._pracked[tag] = (dialog, rseq)
+        rack = f"{rseq} {response.cseq} INVITE"
+
+        def make() -> Request:
+            request = dialog.request("PRACK")
+            request.headers.set("RAck", rack)
+            return request
+
+        AuthenticatedRequest(self._engine, make, dialog.next_flow(), self._auth, ignore_final).send(now)
+        return True
 
     def on_request(self, transaction: ServerTransaction, now: float) -> None:
         """Take a request in the dialog; in an early one only what changes nothing is answered 200."""
@@ -128,6 +158,8 @@ class ClientSession(Session):
             self._fail(Failed(status, PHRASES[status]), now)
         elif response.status < 300:
             self._on_2xx(response, now)
+        elif response.status == 422 and not self._cancelled and self._timer.learn(response):
+            self._invite.send(now)
         else:
             phrase = response.phrase or PHRASES.get(response.status, "")
             self._fail(Failed(response.status, phrase, parse_reason(response.headers.getlist("Reason"))), now)
@@ -156,6 +188,9 @@ class ClientSession(Session):
             self._set_dialog(dialog)
             self._leave_early()
             self._move(SessionState.CONFIRMED)
+            self._local_sdp = self._spec.sdp
+            self._note_allowed(response)
+            self._timer.agree(response, now)
             self._tell(Answered(sdp))
             return
         # a second phone answered, or the 200 crossed our CANCEL: nobody wants this dialog
@@ -170,9 +205,11 @@ class ClientSession(Session):
             routes = tuple(reversed(record_routes(response)))
         except RemoteProtocolError:
             return None
+        early = self._pracked.get(response.to.tag)
+        cseq = early[0].local_cseq if early else self._cseq  # PRACKs have counted on
         return Dialog(
             self.call_id, self._local_tag, response.to.tag, f"{self._spec.from_};tag={self._local_tag}",
-            response.to.raw, self._cseq, -1, routes, contact_of(response) or self._spec.uri, self.flow,
+            response.to.raw, cseq, -1, routes, contact_of(response) or self._spec.uri, self.flow,
         )  # fmt: skip
 
     def _hang_up(self, dialog: Dialog, now: float) -> None:
@@ -184,10 +221,7 @@ class ClientSession(Session):
                 request.headers.set("Reason", str(reason))
             return request
 
-        def done(response: IncomingResponse | None, cause: str, now: float) -> None:
-            """Nothing depends on it."""
-
-        AuthenticatedRequest(self._engine, make, dialog.next_flow(), self._auth, done).send(now)
+        AuthenticatedRequest(self._engine, make, dialog.next_flow(), self._auth, ignore_final).send(now)
 
     def cancel(self, reason: Reason | None, now: float) -> None:
         """Give the call up; the end is a `Failed` (487), also when a 200 crosses the CANCEL."""

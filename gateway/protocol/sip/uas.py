@@ -10,6 +10,7 @@ from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import Engine
 from gateway.protocol.sip.events import Cancelled, Reason, parse_reason
 from gateway.protocol.sip.message import IncomingRequest, set_sdp
+from gateway.protocol.sip.reliable import RELIABLE, ReliableProvisionals
 from gateway.protocol.sip.session import Session, SessionState
 from gateway.protocol.sip.text import NameAddr, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timer
@@ -25,20 +26,22 @@ class ServerSession(Session):
         auth: our credentials for requests of ours in the dialog.
         contact_user: user part of our Contact.
         now: monotonic seconds.
+        endpoint: id of the endpoint whose call it is.
 
     Raises:
         RemoteProtocolError: Record-Route is malformed; answer 400.
     """
 
     def __init__(
-        self, engine: Engine, transaction: ServerTransaction, auth: DigestClient, contact_user: str, now: float
-    ) -> None:
+        self, engine: Engine, transaction: ServerTransaction, auth: DigestClient, contact_user: str, now: float,
+        endpoint: int = 0,
+    ) -> None:  # fmt: skip
         request = transaction.request
         routes = record_routes(request)
         target = contact_of(request)
         if not target:
             raise RemoteProtocolError("Contact is missing or malformed")  # section 8.1.1.8: exactly one
-        super().__init__(engine, transaction.flow, auth, contact_user)
+        super().__init__(engine, transaction.flow, auth, contact_user, endpoint)
         self.request = request
         self.call_id = request.call_id
         self._transaction = transaction
@@ -49,7 +52,13 @@ class ServerSession(Session):
                 request.cseq, routes, target, transaction.flow,
             )
         )  # fmt: skip
-        self._last_provisional: Response | None = None
+        self._note_allowed(request)
+        self._last_provisional = 0
+        self._reliable: ReliableProvisionals | None = None
+        if RELIABLE in request.list_header("Require"):
+            self._reliable = ReliableProvisionals(
+                transaction, engine.timers, engine.heap, engine.jitter, self._never_acknowledged
+            )
         transaction.on_cancel = self._on_cancel
         transaction.respond(transaction.make(100), now)
         self._refresh = self._keep_ringing(now)
@@ -63,9 +72,42 @@ class ServerSession(Session):
         return self._engine.heap.at(now + self._engine.limits.ring_refresh_s, self._ring_again)
 
     def _ring_again(self, now: float) -> None:
-        if self._last_provisional is not None:
-            self._transaction.respond(self._last_provisional, now)
+        if self._last_provisional:
+            self._send_provisional(self._last_provisional, now)
         self._refresh = self._keep_ringing(now)
+
+    def _send_provisional(self, status: int, now: float) -> None:
+        response = self._with_routes(status)
+        if self._reliable is None:
+            self._transaction.respond(response, now)
+        elif self.request.sdp is not None:
+            self._reliable.send(response, now)
+        # else RFC 3262 section 5: a reliable answer to an INVITE without an offer would have to make one, and the
+        # caller's answer in PRACK would start the media before anybody has answered; so it is not told of the ringing
+
+    def _never_acknowledged(self, now: float) -> None:
+        """No PRACK within 64*T1 (RFC 3262 section 3): the INVITE is refused with a 5xx."""
+        self._stop_ringing()
+        self._transaction.respond(self._response(self._transaction, 504), now)
+        self._terminate(Cancelled(Reason("SIP", 504, "No PRACK")), now)
+
+    def on_request(self, transaction: ServerTransaction, now: float) -> None:
+        """Take a request in the dialog; PRACK belongs to the INVITE's provisional answers."""
+        if transaction.request.method == "PRACK":
+            self._on_prack(transaction, now)
+        else:
+            super().on_request(transaction, now)
+
+    def _on_prack(self, transaction: ServerTransaction, now: float) -> None:
+        request = transaction.request
+        self.dialog.remote_cseq = max(self.dialog.remote_cseq, request.cseq)
+        if self._reliable is None or not self._reliable.acknowledge(request, now):
+            status = 481
+        elif request.sdp is not None:
+            status = 488  # the offer of the INVITE is not answered before the 200: there is nothing to change yet
+        else:
+            status = 200
+        transaction.respond(self._response(transaction, status), now)
 
     def _with_routes(self, status: int) -> Response:
         response = self._response(self._transaction, status)
@@ -81,8 +123,8 @@ class ServerSession(Session):
             LocalProtocolError: the call is answered or over.
         """
         self._want_early()
-        self._last_provisional = self._with_routes(status)
-        self._transaction.respond(self._last_provisional, now)
+        self._last_provisional = status
+        self._send_provisional(status, now)
 
     def answer(self, sdp: str, now: float) -> None:
         """Send 200; `Acked` follows.
@@ -94,6 +136,8 @@ class ServerSession(Session):
         self._stop_ringing()
         response = self._with_routes(200)
         set_sdp(response, sdp)
+        self._local_sdp = sdp
+        self._timer.accept(self.request, response.headers, now)
         self._move(SessionState.CONFIRMED)
         self._send_2xx(self._transaction, response, now)
 
@@ -119,6 +163,8 @@ class ServerSession(Session):
 
     def _stop_ringing(self) -> None:
         self._refresh.cancel()
+        if self._reliable is not None:
+            self._reliable.quiet()
 
     def _on_cancel(self, request: IncomingRequest, now: float) -> None:
         self._give_way(parse_reason(request.headers.getlist("Reason")), now)

@@ -259,7 +259,7 @@ def test_options_reveals_nothing() -> None:
     response = one.response()
     assert response.status == 200
     names = {name.lower() for name in response.headers.keys()}  # noqa: SIM118  (not a dict)
-    assert names == {"via", "from", "to", "call-id", "cseq", "allow", "accept", "content-length"}
+    assert names == {"via", "from", "to", "call-id", "cseq", "allow", "accept", "supported", "content-length"}
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,9 @@ def test_options_reveals_nothing() -> None:
         ("NOTIFY", [], 481),
         ("CANCEL", [], 481),
         ("DANCE", [], 501),
-        ("INVITE", ["Require: 100rel"], 420),
+        ("INVITE", ["Require: 100rel, dance"], 420),
+        ("PRACK", [], 481),
+        ("REFER", [], 403),
     ],
 )
 def test_methods(method: str, headers: list[str], status: int) -> None:
@@ -287,7 +289,7 @@ def test_methods(method: str, headers: list[str], status: int) -> None:
     if status in {405, 501}:
         assert "INVITE" in (response.header("Allow") or "")
     if status == 420:
-        assert response.header("Unsupported") == "100rel"
+        assert response.header("Unsupported") == "dance"
 
 
 def test_in_dialog_request_without_dialog() -> None:
