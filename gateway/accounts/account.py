@@ -198,13 +198,13 @@ class Account:
         return self._call is not None and self._call.state not in {CallState.ENDING, CallState.ENDED}
 
     def _on_invite(self, invite: IncomingInvite) -> None:
-        line = self._link.line if self._link else None
+        line, endpoint = (self._link.line if self._link else None), self._endpoint
         number = parse_request_user(invite.request_user, self._context.default_region)
         if self._draining:
             refuse(invite, t.SHUTDOWN)
         elif number is None:
             refuse(invite, t.NO_NUMBER)
-        elif line is None:
+        elif line is None or endpoint is None:
             refuse(invite, t.PAGE_UNAVAILABLE)
         elif self._in_call or line.driver.busy:
             refuse(invite, t.LINE_BUSY)
@@ -213,7 +213,7 @@ class Account:
             self._start(
                 Direction.SIP_TO_WHATSAPP,
                 line,
-                lambda call: sip_to_whatsapp(call, invite, driver, number),
+                lambda call: sip_to_whatsapp(call, invite, driver, number, endpoint),
                 sip_user=invite.caller_user,
             )
 

@@ -82,6 +82,7 @@ class Call:
         self.stats: MediaStats | None = None
         self.peer_phone: str | None = None
         self.sip: SipLeg | None = None
+        self.other: SipLeg | None = None  # the leg that a transfer rings, or the one that it left
         self.page: PageCall | None = None
         self.page_answered = False
         self.page_ended = False
@@ -155,9 +156,10 @@ class Call:
         self.termination = termination
         self.enter(Terminating())
         try:
-            # Both legs at once: neither side waits for the other's time-out.
+            # All legs at once: neither side waits for the other's time-out.
             await asyncio.gather(
                 self._bounded("sip", self.sip.close(termination) if self.sip else None),
+                self._bounded("other", self.other.close(termination) if self.other else None),
                 self._bounded("page", self._close_page()),
             )
             self.stats = await self.media.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.domain.errors import LocalProtocolError
 from gateway.domain.ids import CallId
-from gateway.media.plane import MediaPlane, MediaStats, Negotiated
+from gateway.media.plane import MediaPlane, MediaStats, Negotiated, combined
 from gateway.media.port import RtpPort
 from gateway.page.driver import PageDriver
 
@@ -20,7 +20,12 @@ class CallMedia:
     """
 
     def __init__(self, call_id: CallId, plane: MediaPlane, driver: PageDriver, port: RtpPort) -> None:
-        self._call_id = call_id
+        self._call_id = call_id  # the name of its session in the media plane; another one after a transfer
+        self._first_id = call_id
+        self._moves = 0
+        self._beside: CallId | None = None
+        self._beside_negotiated: Negotiated | None = None
+        self._left: MediaStats | None = None
         self._plane = plane
         self._driver = driver
         self._port = port
@@ -55,6 +60,53 @@ class CallMedia:
         """Return an offer for a re-INVITE that has none."""
         return await self._plane.reoffer(self._call_id, local_address=local_address)
 
+    # a second SIP leg, until it takes the place of the first
+
+    async def offer_beside(self, local_address: str) -> str:
+        """Return our offer to the SIP leg of a transfer; the call's own leg goes on."""
+        return await self._plane.create_offer(self._open_beside(), local_address=local_address)
+
+    async def accept_beside(self, answer_sdp: str) -> None:
+        """Take that leg's answer.
+
+        Raises:
+            NoCommonCodec: it holds nothing that we offered.
+        """
+        self._beside_negotiated = await self._plane.accept_answer(self._open_beside(), answer_sdp)
+
+    async def answer_beside(self, offer_sdp: str, local_address: str) -> str:
+        """Return our answer to the offer of a SIP leg that wants to replace the call's own.
+
+        Raises:
+            NoCommonCodec: it holds nothing that we know.
+        """
+        sdp, self._beside_negotiated = await self._plane.answer_offer(
+            self._open_beside(), offer_sdp, local_address=local_address
+        )
+        return sdp
+
+    def _open_beside(self) -> CallId:
+        if self._beside is None:
+            self._moves += 1
+            self._beside = CallId(f"{self._first_id}-{self._moves}")
+        return self._beside
+
+    async def move_beside(self) -> None:
+        """Put the second leg in the place of the first: the page's packets go there from now on."""
+        if self._beside is None or self._beside_negotiated is None:
+            raise LocalProtocolError("There is no other leg whose media is agreed on")
+        # the first session lets the page's port go before the second takes it
+        self._left = combined(self._left, await self._plane.delete(self._call_id))
+        self._call_id, self._beside = self._beside, None
+        self.negotiated, self._beside_negotiated = self._beside_negotiated, None
+        self.connect()
+
+    async def drop_beside(self) -> None:
+        """Free what a transfer that failed had opened."""
+        if self._beside is not None:
+            beside, self._beside, self._beside_negotiated = self._beside, None, None
+            await self._plane.delete(beside)
+
     async def start_page(self) -> None:
         """Attach the page's microphone and speaker, in the codec of the SIP side."""
         if self.negotiated is None:
@@ -82,4 +134,5 @@ class CallMedia:
         if not self._open:
             return None
         self._open = False
-        return await self._plane.delete(self._call_id)
+        await self.drop_beside()
+        return combined(self._left, await self._plane.delete(self._call_id))

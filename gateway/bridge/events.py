@@ -9,10 +9,11 @@ from typing import Final
 
 from gateway.domain.page_call import PageCallEvent
 from gateway.page.driver import PageCall
-from gateway.protocol.sip.events import SipEvent
-from gateway.sip.call import SipCall
+from gateway.protocol.sip.events import Cancelled, Ended, Failed
+from gateway.sip.call import CallEvent, SipCall
 
-LegEvent = SipEvent | PageCallEvent
+LegEvent = CallEvent | PageCallEvent
+Source = SipCall | PageCall
 
 _QUEUE_LENGTH: Final = 4  # the legs' own queues hold what waits; this one only joins them
 
@@ -25,20 +26,23 @@ class LegEvents:
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
-        self._queue: asyncio.Queue[LegEvent] = asyncio.Queue(_QUEUE_LENGTH)
+        self._queue: asyncio.Queue[tuple[Source, LegEvent]] = asyncio.Queue(_QUEUE_LENGTH)
         self.pumps: list[asyncio.Task[None]] = []
 
-    def add(self, leg: SipCall | PageCall) -> None:
+    def add(self, leg: Source) -> None:
         """Take the events of *leg* as well."""
-        self.pumps.append(self._group.create_task(self._pump(leg.next_event)))
+        self.pumps.append(self._group.create_task(self._pump(leg, leg.next_event)))
 
-    async def next(self) -> LegEvent:
-        """Wait for the next event of any leg."""
+    async def next(self) -> tuple[Source, LegEvent]:
+        """Wait for the next event of any leg; the leg is given with it."""
         return await self._queue.get()
 
-    async def _pump(self, next_event: Callable[[], Awaitable[LegEvent]]) -> None:
+    async def _pump(self, leg: Source, next_event: Callable[[], Awaitable[LegEvent]]) -> None:
         while True:
-            await self._queue.put(await next_event())
+            event = await next_event()
+            await self._queue.put((leg, event))
+            if isinstance(event, Failed | Cancelled | Ended):
+                return  # the last one of a SIP leg; the call may go on without it
 
 
 @asynccontextmanager

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable
 
 from gateway.bridge.call import Call
-from gateway.bridge.events import LegEvent, LegEvents, leg_events
+from gateway.bridge.events import LegEvents, leg_events
+from gateway.bridge.in_call import follow, in_call, observed
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
-from gateway.domain.errors import PonteError
-from gateway.domain.page_call import PageActive, PageCallEvent, PageEnded, PageRinging
+from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import Answered, CallState, Dialed, RemoteRinging
 from gateway.domain.termination import Termination
 from gateway.page.driver import PageCall, PageDriver
@@ -60,10 +60,12 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
         if over is not None:
             return over
         call.enter(Answered())
-        return await _in_call(call, events)
+        return await in_call(call, events, endpoint)
 
 
-async def sip_to_whatsapp(call: Call, invite: IncomingInvite, driver: PageDriver, number: str) -> Termination:
+async def sip_to_whatsapp(
+    call: Call, invite: IncomingInvite, driver: PageDriver, number: str, endpoint: Endpoint
+) -> Termination:
     """Dial a WhatsApp number for the PBX; answer the INVITE when the person really answers.
 
     Args:
@@ -71,6 +73,7 @@ async def sip_to_whatsapp(call: Call, invite: IncomingInvite, driver: PageDriver
         invite: the authenticated INVITE.
         driver: the page.
         number: digits of the E.164 number without ``+``.
+        endpoint: the account's SIP side, for a transfer.
     """
     call.sip = SipLeg(invite)
     call.peer_phone = number
@@ -98,7 +101,7 @@ async def sip_to_whatsapp(call: Call, invite: IncomingInvite, driver: PageDriver
             await call.media.accept(ack_sdp)
             await call.media.start_page()
         call.enter(Answered())
-        return await _in_call(call, events)
+        return await in_call(call, events, endpoint)
 
 
 async def _within(
@@ -114,7 +117,7 @@ async def _within(
 
 async def _until_phone_answers(call: Call, events: LegEvents) -> Termination | None:
     while True:
-        event = await _observed(call, events)
+        event = await observed(call, events)
         match event:
             case PageEnded(termination=termination):
                 return termination
@@ -133,7 +136,7 @@ async def _until_phone_answers(call: Call, events: LegEvents) -> Termination | N
 
 async def _until_page_active(call: Call, events: LegEvents) -> Termination | None:
     while True:
-        event = await _observed(call, events)
+        event = await observed(call, events)
         match event:
             case PageEnded(termination=termination):
                 return termination
@@ -146,36 +149,9 @@ async def _until_page_active(call: Call, events: LegEvents) -> Termination | Non
             case sip.Ended():
                 return t.HANGUP
             case sip.ReInvite() as reinvite:
-                await _follow(call, reinvite)
+                await follow(call, reinvite)
             case _:
                 pass
-
-
-async def _in_call(call: Call, events: LegEvents) -> Termination:
-    while True:
-        event = await _observed(call, events)
-        match event:
-            case PageEnded(termination=termination):
-                return termination
-            case sip.Ended() | sip.Cancelled():
-                return t.HANGUP
-            case sip.ReInvite() as reinvite:
-                await _follow(call, reinvite)
-            case _:
-                pass
-
-
-async def _observed(call: Call, events: LegEvents) -> LegEvent:
-    event = await events.next()
-    match event:
-        case PageEnded():
-            call.page_ended = True
-        case PageCallEvent():
-            pass
-        case _:
-            if call.sip is not None:
-                call.sip.observe(event)
-    return event
 
 
 def _tell_ringing(call: Call) -> None:
@@ -183,20 +159,3 @@ def _tell_ringing(call: Call) -> None:
         call.enter(RemoteRinging())
         if call.sip is not None and isinstance(call.sip.call, IncomingInvite):
             call.sip.call.ringing()
-
-
-async def _follow(call: Call, reinvite: sip.ReInvite) -> None:
-    """Answer a re-INVITE: hold, resume, another codec, another address. A bad one leaves the call as it was."""
-    if call.sip is None:
-        return
-    leg = call.sip.call
-    try:
-        if reinvite.sdp is None:
-            ack_sdp = await leg.answer_reinvite(reinvite, await call.media.reoffer(leg.local_address))
-            if ack_sdp is not None:
-                await call.media.accept(ack_sdp)
-        else:
-            await leg.answer_reinvite(reinvite, await call.media.answer(reinvite.sdp, leg.local_address))
-        await call.media.follow_codec()
-    except PonteError as error:
-        leg.refuse_reinvite(reinvite, getattr(error, "status", error.sip_status))

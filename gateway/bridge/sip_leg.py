@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.domain.termination import Termination
-from gateway.protocol.sip.events import Answered, Cancelled, Ended, Failed, Reason, SipEvent
-from gateway.sip.call import IncomingInvite, OutgoingInvite
+from gateway.protocol.sip.events import Answered, Cancelled, Ended, Failed, Reason
+from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite
 
 
 class SipLeg:
@@ -19,7 +19,7 @@ class SipLeg:
         self.answered = False
         self.ended = False
 
-    def observe(self, event: SipEvent) -> None:
+    def observe(self, event: CallEvent) -> None:
         """Note what *event* says of the leg's progress."""
         match event:
             case Answered():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.domain.ids import CallId
 from gateway.media.port import RtpPort
 from gateway.protocol.sdp import Negotiated, NoCommonCodec
 
-__all__ = ["DirectionStats", "MediaPlane", "MediaStats", "Negotiated", "NoCommonCodec"]
+__all__ = ["DirectionStats", "MediaPlane", "MediaStats", "Negotiated", "NoCommonCodec", "combined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,34 @@ class MediaStats:
     peer_lost: int = 0
     peer_jitter_ms: float = 0.0
     source_moves: int = 0
+
+
+def combined(earlier: MediaStats | None, later: MediaStats) -> MediaStats:
+    """Return the figures of a call whose SIP side was moved: sums, and what is no sum as it was last."""
+    if earlier is None:
+        return later
+    return replace(
+        later,
+        wa_to_sip=_summed(earlier.wa_to_sip, later.wa_to_sip),
+        sip_to_wa=_summed(earlier.sip_to_wa, later.sip_to_wa),
+        peer_lost=earlier.peer_lost + later.peer_lost,
+        source_moves=earlier.source_moves + later.source_moves,
+    )
+
+
+def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
+    return DirectionStats(
+        packets=earlier.packets + later.packets,
+        bytes=earlier.bytes + later.bytes,
+        passed=earlier.passed + later.passed,
+        lost=earlier.lost + later.lost,
+        jitter_ms=later.jitter_ms,
+        last_packet_s=later.last_packet_s if later.last_packet_s is not None else earlier.last_packet_s,
+        source_changes=earlier.source_changes + later.source_changes,
+        transcoded=earlier.transcoded + later.transcoded,
+        dropped=dict(Counter(earlier.dropped) + Counter(later.dropped)),
+        dropped_payload_types=dict(Counter(earlier.dropped_payload_types) + Counter(later.dropped_payload_types)),
+    )
 
 
 class MediaPlane(Protocol):

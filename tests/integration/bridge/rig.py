@@ -128,7 +128,7 @@ class Rig:
         phone = self.sip.dial(sdp=sdp)
         invite = await asyncio.wait_for(self.sip.calls.get(), 5)
         call = self.call(Direction.SIP_TO_WHATSAPP)
-        flow = self.run(call, lambda one: sip_to_whatsapp(one, invite, self.page, "5511987654321"))
+        flow = self.run(call, lambda one: sip_to_whatsapp(one, invite, self.page, "5511987654321", self.sip.callee))
         return phone, self.tasks.create_task(flow), call
 
     def whatsapp_rings(self) -> tuple[PlayedCall, asyncio.Task[Termination], Call]:

@@ -1,0 +1,211 @@
+"""What happens in a call that is up: its end, changes of its media, and its transfer to another SIP leg."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.bridge.call import Call
+from gateway.bridge.events import LegEvent, LegEvents
+from gateway.bridge.sip_leg import SipLeg
+from gateway.domain import termination as t
+from gateway.domain.errors import PonteError
+from gateway.domain.page_call import PageCallEvent, PageEnded
+from gateway.domain.termination import Termination
+from gateway.protocol.sip import events as sip
+from gateway.protocol.sip.events import Caller
+from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite, Replaced
+from gateway.sip.endpoint import Endpoint
+
+_log = structlog.get_logger("ponte.transfer")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLeg:
+    """An event of the leg beside the call's own: the one that a transfer rings, or the one that it left."""
+
+    event: CallEvent
+
+
+async def observed(call: Call, events: LegEvents) -> LegEvent | OtherLeg:
+    """Wait for the next event and note what it says of its leg."""
+    while True:
+        leg, event = await events.next()
+        if isinstance(event, PageCallEvent):
+            call.page_ended = call.page_ended or isinstance(event, PageEnded)
+            return event
+        if call.sip is not None and leg is call.sip.call:
+            call.sip.observe(event)
+            return event
+        if call.other is not None and leg is call.other.call:
+            call.other.observe(event)
+            return OtherLeg(event)
+
+
+async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Termination:
+    """Follow a call until it ends.
+
+    Args:
+        call: the call.
+        events: of its legs.
+        endpoint: the account's SIP side, which places the call of a transfer.
+    """
+    while True:
+        event = await observed(call, events)
+        over: Termination | None = None
+        match event:
+            case PageEnded(termination=termination):
+                return termination
+            case sip.Ended() | sip.Cancelled():
+                return t.HANGUP
+            case sip.ReInvite() as reinvite:
+                await follow(call, reinvite)
+            case sip.Refer() as refer:
+                over = await _transfer(call, events, refer, endpoint)
+            case Replaced(invite=invite):
+                await _take_over(call, events, invite)
+            case _:
+                pass
+        if over is not None:
+            return over
+
+
+async def follow(call: Call, reinvite: sip.ReInvite) -> None:
+    """Answer a re-INVITE: hold, resume, another codec, another address. A bad one leaves the call as it was."""
+    if call.sip is None:
+        return
+    leg = call.sip.call
+    try:
+        if reinvite.sdp is None:
+            ack_sdp = await leg.answer_reinvite(reinvite, await call.media.reoffer(leg.local_address))
+            if ack_sdp is not None:
+                await call.media.accept(ack_sdp)
+        else:
+            await leg.answer_reinvite(reinvite, await call.media.answer(reinvite.sdp, leg.local_address))
+        await call.media.follow_codec()
+    except PonteError as error:
+        leg.refuse_reinvite(reinvite, getattr(error, "status", error.sip_status))
+
+
+async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: Endpoint) -> Termination | None:
+    """Call whom the PBX names and put that phone in the place of the one that asked (RFC 3515).
+
+    Until the new phone answers, the old leg stays as it is; the PBX may hang it up at once, as it does after a blind
+    transfer, and then the WhatsApp side waits for the new phone alone.
+
+    Returns:
+        How the call ended; None when it goes on, with the new phone or, where that cannot be had, with the old one.
+    """
+    old = call.sip
+    assert old is not None
+    try:
+        address = endpoint.local_address_for_server()
+        headers = [("Replaces", refer.replaces)] if refer.replaces else []
+        headers += [("Referred-By", refer.referred_by)] if refer.referred_by else []
+        invite = endpoint.invite(
+            uri=refer.uri,
+            sdp=await call.media.offer_beside(address),
+            caller=Caller(call.peer_phone or "anonymous", call.page.peer.name or "" if call.page else ""),
+            headers=headers,
+        )
+    except PonteError as error:
+        _log.info("transfer_not_placed", code=error.code)
+        old.call.refer_progress(refer, error.sip_status)
+        return None
+    call.other = SipLeg(invite)
+    events.add(invite)
+    _log.info("transfer_started", attended=bool(refer.replaces))
+    try:
+        async with asyncio.timeout(call.limits.ring_timeout_s):
+            over = await _until_target_answers(call, events, refer, old)
+    except TimeoutError:
+        over = t.NO_ANSWER
+    if over is None:
+        try:
+            await _move_to(call, invite)
+        except PonteError:
+            over = t.BAD_MEDIA
+    if over is None:
+        old.call.refer_progress(refer, 200)
+        _log.info("transfer_done")
+        await _leave(call, old)
+        return None
+    status = over.sip_status or 487
+    _log.info("transfer_failed", status=status)
+    old.call.refer_progress(refer, status)
+    await call.media.drop_beside()
+    await _leave(call, call.other)
+    return over if old.ended or call.page_ended else None
+
+
+async def _until_target_answers(call: Call, events: LegEvents, refer: sip.Refer, old: SipLeg) -> Termination | None:
+    """Wait for the new phone; None when it answered and its answer is taken."""
+    while True:
+        event = await observed(call, events)
+        match event:
+            case PageEnded(termination=termination):
+                return termination
+            case OtherLeg(event=sip.Ringing(status=status)):
+                old.call.refer_progress(refer, status)
+            case OtherLeg(event=sip.Answered(sdp=sdp)):
+                try:
+                    await call.media.accept_beside(sdp)
+                except PonteError:
+                    return t.BAD_MEDIA
+                return None
+            case OtherLeg(event=sip.Failed(status=status)):
+                return t.from_sip_failure(status)
+            case OtherLeg(event=sip.Ended()):
+                return t.HANGUP
+            case sip.ReInvite() as reinvite:
+                await follow(call, reinvite)
+            case Replaced(invite=invite):
+                invite.reject(491)
+            case _:
+                pass
+
+
+async def _move_to(call: Call, target: IncomingInvite | OutgoingInvite) -> None:
+    """Make the leg beside the call's own."""
+    assert call.other is not None
+    assert call.other.call is target
+    await call.media.move_beside()
+    call.sip, call.other = call.other, call.sip
+    await call.media.follow_codec()
+
+
+async def _leave(call: Call, leg: SipLeg) -> None:
+    """End a leg that the call does not need any more, while the call goes on."""
+    try:
+        async with asyncio.timeout(call.limits.close_timeout_s):
+            await leg.close(t.HANGUP)
+    except TimeoutError:
+        _log.warning("leg_close_timeout", leg="other")
+
+
+async def _take_over(call: Call, events: LegEvents, invite: IncomingInvite) -> None:
+    """Answer an INVITE that replaces the call's SIP leg (RFC 3891), and end that leg."""
+    old = call.sip
+    assert old is not None
+    new = call.other = SipLeg(invite)
+    try:
+        if invite.sdp is None:
+            offer = await call.media.offer_beside(invite.local_address)
+            new.answered = True  # from here on it wants a BYE, also while its ACK is under way
+            await call.media.accept_beside(await invite.answer(offer) or "")
+        else:
+            sdp = await call.media.answer_beside(invite.sdp, invite.local_address)
+            new.answered = True
+            await invite.answer(sdp)
+        await _move_to(call, invite)
+    except PonteError as error:
+        _log.info("replacing_failed", code=error.code)
+        invite.reject(getattr(error, "status", error.sip_status))
+        await call.media.drop_beside()
+        await _leave(call, new)
+        return
+    events.add(invite)
+    _log.info("replaced")
+    await _leave(call, old)
