@@ -43,7 +43,7 @@ class CoreLimits:
         reinvite_tries: how often a re-INVITE that met glare is sent again.
         session_expires_s: session interval that we ask for (RFC 4028); 0: none. A third of the RFC's recommendation: a
             dead call holds the account's only line.
-        min_se_s: shortest session interval that we take.
+        min_se_s: shortest session interval that we take; the RFC has no less than 90.
         refer_expires_s: how long the new call of a transfer may take to be answered.
     """
 

@@ -47,12 +47,12 @@ def parse_session_expires(value: str | None) -> SessionExpires | None:
         return None
 
 
-def parse_min_se(value: str | None) -> int:
-    """Read a Min-SE value; the RFC's least interval when there is none that makes sense."""
+def parse_min_se(value: str | None, floor_s: int = LEAST_INTERVAL_S) -> int:
+    """Read a Min-SE value; *floor_s* when there is none that makes sense, or a lower one."""
     try:
-        return max(LEAST_INTERVAL_S, parse_int((value or "").partition(";")[0], "Min-SE"))
+        return max(floor_s, parse_int((value or "").partition(";")[0], "Min-SE"))
     except RemoteProtocolError:
-        return LEAST_INTERVAL_S
+        return floor_s
 
 
 def knows_timers(message: IncomingRequest) -> bool:
@@ -66,9 +66,8 @@ def knows_timers(message: IncomingRequest) -> bool:
 def too_brief(request: IncomingRequest, min_se_s: int) -> list[tuple[str, str]]:
     """Return the headers of a 422 to an INVITE or UPDATE (section 9), empty where none is called for."""
     asked = parse_session_expires(request.header("Session-Expires"))
-    least = max(min_se_s, LEAST_INTERVAL_S)
-    if asked is not None and asked.interval_s < least and knows_timers(request):
-        return [("Min-SE", str(least))]
+    if asked is not None and asked.interval_s < min_se_s and knows_timers(request):
+        return [("Min-SE", str(min_se_s))]
     return []
 
 
@@ -96,7 +95,8 @@ class SessionTimer:
         self.we_refresh = False
         self._heap = heap
         self._ours_s = max(interval_s, min_se_s) if interval_s else 0
-        self._least_s = LEAST_INTERVAL_S  # what the peer's side taught us by 422
+        self._floor_s = min(min_se_s, LEAST_INTERVAL_S)
+        self._least_s = self._floor_s  # what the peer's side taught us by 422
         self._lessons = 0
         self._refresh = refresh
         self._probe = probe
@@ -113,12 +113,12 @@ class SessionTimer:
             return
         refresher = ("uac" if self.we_refresh else "uas") if self.interval_s else ""
         headers.set("Session-Expires", str(SessionExpires(max(asked, self._least_s), refresher)))
-        if self._least_s > LEAST_INTERVAL_S:
+        if self._least_s > self._floor_s:
             headers.set("Min-SE", str(self._least_s))
 
     def learn(self, response: IncomingResponse) -> bool:
         """Take a 422 (section 7.3); False when it asks for nothing new, so that trying again is no use."""
-        least = parse_min_se(response.header("Min-SE"))
+        least = parse_min_se(response.header("Min-SE"), self._floor_s)
         if least <= self._least_s or self._lessons >= _MOST_LESSONS:
             return False
         self._lessons += 1
@@ -131,7 +131,7 @@ class SessionTimer:
         if agreed is None:
             self.ask_later(now)
         else:
-            self._start(max(agreed.interval_s, LEAST_INTERVAL_S), agreed.refresher != "uas", now)
+            self._start(max(agreed.interval_s, self._floor_s), agreed.refresher != "uas", now)
 
     # requests of the peer
 
@@ -144,7 +144,7 @@ class SessionTimer:
             return
         # never more than was asked for, never less than Min-SE
         wishes = [one for one in (self._ours_s, asked.interval_s if asked else 0) if one]
-        interval = max(parse_min_se(request.header("Min-SE")), min(wishes))
+        interval = max(parse_min_se(request.header("Min-SE"), self._floor_s), min(wishes))
         refresher = asked.refresher if asked and knows else ""
         if not refresher:
             # ours by default: who refreshes notices a dead peer at half the interval

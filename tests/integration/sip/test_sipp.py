@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.protocol.sip.engine import CoreLimits
 from gateway.sip import (
     Answered,
+    CallEvent,
     Cancelled,
     Ended,
     Endpoint,
@@ -18,11 +20,11 @@ from gateway.sip import (
     Failed,
     IncomingInvite,
     Reason,
+    Refer,
     RegistrationState,
     ReInvite,
     Ringing,
     SipCall,
-    SipEvent,
     SipServer,
     SipStack,
 )
@@ -71,7 +73,7 @@ async def ua(tmp_path: Path) -> AsyncIterator[Ua]:
         await stack.close()
 
 
-async def event(call: SipCall) -> SipEvent:
+async def event(call: SipCall) -> CallEvent:
     return await asyncio.wait_for(call.next_event(), 10)
 
 
@@ -164,4 +166,69 @@ async def test_registers(ua: Ua) -> None:
             changed.clear()
             await changed.wait()
     assert endpoint.registration.expires_s == 300
+    await sipp.wait()
+
+
+async def test_a_phone_that_lost_the_call_is_noticed_by_the_session_timer(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uas_session_timer")
+    stack = SipStack(quick_settings(limits=CoreLimits(session_expires_s=2, min_se_s=2)))
+    await stack.start()
+    try:
+        settings = EndpointSettings(
+            server=SipServer("127.0.0.1", sipp.port, "udp"), listen_port=0, listen_host="127.0.0.1"
+        )
+        endpoint = await stack.add_endpoint(settings, ua.calls.put_nowait)
+        call = endpoint.invite(user="100", sdp=OFFER, caller=ALICE)
+        assert isinstance(await event(call), Answered)
+        assert await event(call) == Ended(Reason("SIP", 481, "The peer lost the call"))
+        await sipp.wait()
+    finally:
+        await stack.close()
+
+
+async def test_reliable_ringing_is_acknowledged(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uas_prack")
+    call = (await ua.towards(sipp.port)).invite(user="100", sdp=OFFER, caller=ALICE)
+    early = await event(call)
+    assert isinstance(early, Ringing)
+    assert early.status == 183
+    assert early.sdp is not None
+    assert await event(call) == Ringing(180)
+    assert await event(call) == Answered(early.sdp)
+    await call.bye()
+    await sipp.wait()
+
+
+async def test_called_with_prack_and_updated(ua: Ua) -> None:
+    endpoint = await ua.towards(5060)  # lets its address call without a password
+    sipp = await start_sipp(ua.folder, "uac_prack_update", remote=endpoint.listener.port)
+    incoming = await ua.call()
+    incoming.ringing()
+    await asyncio.sleep(0.2)
+    await incoming.answer(ANSWER)
+    change = await event(incoming)
+    assert isinstance(change, ReInvite)
+    assert change.sdp is not None
+    await incoming.answer_reinvite(change, ANSWER)
+    assert isinstance(await event(incoming), Ended)
+    await sipp.wait()
+
+
+async def test_an_unknown_extension_is_refused_by_name(ua: Ua) -> None:
+    endpoint = await ua.towards(5060)
+    await (await start_sipp(ua.folder, "uac_required_unknown", remote=endpoint.listener.port)).wait()
+    assert ua.calls.empty()
+
+
+async def test_transfer_is_reported(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uas_refer")
+    call = (await ua.towards(sipp.port)).invite(user="100", sdp=OFFER, caller=ALICE)
+    assert isinstance(await event(call), Answered)
+    refer = await event(call)
+    assert isinstance(refer, Refer)
+    assert (refer.uri, refer.replaces, refer.referred_by) == ("sip:200@pbx.test", "", "<sip:100@pbx.test>")
+    call.refer_progress(refer, 180)
+    await asyncio.sleep(0.2)  # else the last word would make the one before it needless
+    call.refer_progress(refer, 200)
+    assert isinstance(await event(call), Ended)
     await sipp.wait()

@@ -183,3 +183,41 @@ def test_bye_while_glare_is_waited_out() -> None:
     one.run(10)
     assert one.take() == []
     assert one.reinvited() == [(487, None)]
+
+
+def test_update_of_ours() -> None:
+    one, session, _ = up(headers=["Allow: INVITE, UPDATE"])
+    session.reinvite(OFFER, one.now, method="UPDATE")
+    one.drain()
+    update = one.request()
+    assert (update.method, update.cseq, update.sdp) == ("UPDATE", 2, OFFER)
+    with pytest.raises(LocalProtocolError):
+        session.reinvite(OFFER, one.now)
+    one.feed(from_pbx(session, "UPDATE", 20))  # without an offer it meets none (RFC 3311 section 5.2)
+    assert one.response().status == 200
+    one.feed(from_pbx(session, "UPDATE", 21, OFFER))
+    assert one.response().status == 491
+    one.feed(response_text(update, 200, body=ANSWER))
+    assert one.take() == []  # there is no ACK to an UPDATE
+    assert one.reinvited() == [(200, ANSWER)]
+
+
+def test_update_that_the_peer_does_not_take() -> None:
+    one, session, _ = up(headers=["Allow: INVITE, BYE"])
+    with pytest.raises(LocalProtocolError):
+        session.reinvite(OFFER, one.now, method="UPDATE")
+    one.feed(from_pbx(session, "UPDATE", 20, OFFER).replace("Max-Forwards: 70", "Allow: UPDATE"))
+    (change,) = one.events()
+    assert isinstance(change, ReInvite)
+    session.answer_reinvite(change.request_id, ANSWER, one.now)
+    one.drain()
+    assert one.response().sdp == ANSWER
+    session.reinvite(OFFER, one.now, method="UPDATE")
+    one.drain()
+    update = one.request()
+    one.feed(response_text(update, 491))
+    one.run(3.1)
+    again = one.request()
+    assert (again.method, again.cseq) == ("UPDATE", update.cseq + 1)
+    one.feed(response_text(again, 504))
+    assert one.reinvited() == [(504, None)]

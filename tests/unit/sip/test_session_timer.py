@@ -45,6 +45,11 @@ def placed(*headers: str) -> tuple[Lab, ClientSession, IncomingRequest]:
     return one, session, invite
 
 
+def sent(one: Lab) -> IncomingRequest:
+    """Take what was sent and return its first request."""
+    return next(message for message in one.take() if isinstance(message, IncomingRequest))
+
+
 def waited(one: Lab, most: float = 1000) -> float:
     """Let time pass until something is sent; return how long that took."""
     start = one.now
@@ -166,7 +171,7 @@ def test_a_dead_peer_is_noticed_by_the_refresh(answer: int | None) -> None:
     else:
         one.run(33)  # a few retransmissions, then 64*T1 are over
     byes = [message for message in one.take() if isinstance(message, IncomingRequest) and message.method == "BYE"]
-    assert byes[0].header("Reason") == f'SIP;cause={answer or 408}'
+    assert byes[0].header("Reason") == f"SIP;cause={answer or 408}"
     assert session.state is SessionState.ENDING
     one.feed(response_text(byes[0], 200))
     assert one.events() == [Ended(Reason("SIP", answer or 408, "The peer lost the call"))]
@@ -176,7 +181,7 @@ def test_a_refused_refresh_is_tried_again_until_the_session_expires() -> None:
     one, _, _ = called(*TIMED, "Session-Expires: 200")
     one.run(100)
     tries = 0
-    while isinstance(message := one.take()[0], IncomingRequest) and message.method == "UPDATE":
+    while (message := sent(one)).method == "UPDATE":
         tries += 1
         one.feed(response_text(message, 500))
         one.take()
