@@ -14,14 +14,13 @@ from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import CallState
 from gateway.domain.termination import Termination
 from gateway.page.driver import CallRefused
-from gateway.protocol.sip.events import SipEvent
-from gateway.sip import Answered, Cancelled, Ended, Failed, Reason, Ringing, SipCall
+from gateway.sip import Answered, CallEvent, Cancelled, Ended, Failed, Reason, Ringing, SipCall
 from tests.integration.bridge.rig import Rig, bridge_rig, phone_sdp, udp_socket
 
 pytestmark = pytest.mark.integration
 
 
-E = TypeVar("E", bound=SipEvent)
+E = TypeVar("E", bound=CallEvent)
 
 
 async def next_of(phone: SipCall, kind: type[E]) -> E:
@@ -63,8 +62,8 @@ async def test_a_phone_reaches_whatsapp_and_both_are_heard() -> None:
     assert call.stats.sip_to_wa.passed == 3
 
 
-async def speak_both_ways(rig: Rig, ear: socket.socket, port: int, *, payload_type: int) -> None:
-    for sequence in range(3):
+async def speak_both_ways(rig: Rig, ear: socket.socket, port: int, *, payload_type: int, first: int = 0) -> None:
+    for sequence in range(first, first + 3):
         packet = bytearray(rtp(sequence, bytes(range(160))))
         packet[1] = payload_type
         ear.sendto(packet, ("127.0.0.1", port))
@@ -72,7 +71,7 @@ async def speak_both_ways(rig: Rig, ear: socket.socket, port: int, *, payload_ty
     assert {packet[1] & 0x7F for packet in rig.port.sent} == {payload_type}
     assert all(packet[12:] == bytes(range(160)) for packet in rig.port.sent)
     assert rig.port.receiver is not None
-    spoken = bytearray(rtp(9, b"\x55" * 160))
+    spoken = bytearray(rtp(first + 9, b"\x55" * 160))
     spoken[1] = payload_type
     rig.port.receiver(bytes(spoken), asyncio.get_running_loop().time())
     heard = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ear, 2000), 2)

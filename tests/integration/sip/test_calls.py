@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from gateway.domain.errors import Refused
-from gateway.sip import Answered, Cancelled, Ended, Failed, Reason, ReInvite, Ringing, SipCall, SipEvent
+from gateway.sip import Answered, CallEvent, Cancelled, Ended, Failed, Reason, ReInvite, Ringing, SipCall
 from tests.support.sip_ua import ALICE, ANSWER, OFFER, ua_pair
 
 pytestmark = pytest.mark.integration
 
 
-async def event(call: SipCall) -> SipEvent:
+async def event(call: SipCall) -> CallEvent:
     return await asyncio.wait_for(call.next_event(), 5)
 
 

@@ -12,13 +12,13 @@ import pytest
 from gateway.sip import (
     Answered,
     Caller,
+    CallEvent,
     Ended,
     Endpoint,
     EndpointSettings,
     IncomingInvite,
     RegistrationState,
     SipCall,
-    SipEvent,
     SipServer,
     SipStack,
     parse_sip_server,
@@ -89,7 +89,7 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
             await stack.close()
 
 
-async def event(call: SipCall) -> SipEvent:
+async def event(call: SipCall) -> CallEvent:
     return await asyncio.wait_for(call.next_event(), 10)
 
 
