@@ -15,7 +15,7 @@ from gateway.domain.errors import PonteError
 from gateway.domain.page_call import PageCallEvent, PageEnded
 from gateway.domain.termination import Termination
 from gateway.protocol.sip import events as sip
-from gateway.protocol.sip.events import Caller
+from gateway.protocol.sip.events import Caller, Reason
 from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite, Replaced
 from gateway.sip.endpoint import Endpoint
 
@@ -58,6 +58,8 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
         match event:
             case PageEnded(termination=termination):
                 return termination
+            case sip.Ended(reason=Reason(protocol="SIP", cause=408 | 481)):
+                return t.PHONE_LOST  # no answer to a refresh of the session, or none came
             case sip.Ended() | sip.Cancelled():
                 return t.HANGUP
             case sip.ReInvite() as reinvite:

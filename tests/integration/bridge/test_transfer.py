@@ -18,7 +18,7 @@ from gateway.domain.termination import Termination
 from gateway.sip import Answered, Cancelled, Ended, Failed, IncomingInvite, OutgoingInvite, Reason, Replaced
 from tests.integration.bridge.rig import PlayedCall, Rig, bridge_rig, phone_sdp, udp_socket
 from tests.integration.bridge.test_flows import media_port, next_of, speak_both_ways, until
-from tests.support.sip_refer import replaces, send_refer
+from tests.support.sip_refer import core, replaces, send_refer
 from tests.support.sip_ua import ALICE
 
 pytestmark = pytest.mark.integration
@@ -280,3 +280,13 @@ async def test_a_phone_takes_the_call_over_without_an_offer() -> None:
         assert there.call.state is CallState.ACTIVE
         answer = await there.phone.reinvite(phone_sdp(there.ear_port))
         await speak_both_ways(there.rig, there.ear, media_port(answer), payload_type=0)
+
+
+async def test_a_phone_that_is_gone_ends_the_call_by_its_name() -> None:
+    async with talking() as talk:
+        leg = talk.call.sip
+        assert leg is not None
+        core(leg.call)._end_dead_dialog(408, core(leg.call)._engine.heap.next_timeout() or 0.0)
+        leg.call._driver.flush()
+        assert await talk.task == t.PHONE_LOST
+    assert talk.whatsapp.told == ["accept", "hangup"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from gateway.domain.errors import Refused
 from gateway.sip import Answered, CallEvent, Cancelled, Ended, Failed, Reason, ReInvite, Ringing, SipCall
-from tests.support.sip_ua import ALICE, ANSWER, OFFER, ua_pair
+from tests.support.sip_refer import replaces, send_refer
+from tests.support.sip_ua import ALICE, ANSWER, OFFER, quick_settings, ua_pair
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +94,33 @@ async def test_reinvite_both_ways() -> None:
             await changing
         await incoming.bye()
         assert await event(call) == Ended()
+
+
+async def test_update_both_ways() -> None:
+    async with ua_pair() as pair:
+        call, incoming = await pair.up()
+        for one, other in ((call, incoming), (incoming, call)):
+            changing = asyncio.create_task(one.update(OFFER + "a=sendonly\r\n"))
+            change = await event(other)
+            assert isinstance(change, ReInvite)
+            assert change.sdp == OFFER + "a=sendonly\r\n"
+            assert await other.answer_reinvite(change, ANSWER + "a=recvonly\r\n") is None
+            assert await changing == ANSWER + "a=recvonly\r\n"
+        await call.bye()
+
+
+async def test_what_an_owner_is_too_slow_to_take_is_refused() -> None:
+    async with ua_pair(settings=replace(quick_settings(), max_events=0)) as pair:
+        call, incoming = await pair.up()
+        told = send_refer(call, "<sip:2000@pbx.test>")
+        async with asyncio.timeout(5):
+            while told[-1:] != ["503 Service Unavailable"]:  # noqa: ASYNC110 (the other side has no event for it)
+                await asyncio.sleep(0.01)
+        named = pair.caller.invite(user="1", sdp=OFFER, caller=ALICE, headers=[("Replaces", replaces(call))])
+        refused = await event(named)
+        assert isinstance(refused, Failed)
+        assert refused.status == 503
+        assert incoming.events_dropped == 2
 
 
 async def test_glare_is_waited_out() -> None:

@@ -17,6 +17,9 @@ from gateway.protocol.sip.events import parse_reason
 from gateway.protocol.sip.flow import Transmit
 from gateway.protocol.sip.framing import StreamFramer
 from gateway.protocol.sip.message import IncomingRequest, make_response, parse_message, to_bytes
+from gateway.protocol.sip.refer import parse_refer_to, parse_replaces
+from gateway.protocol.sip.reliable import parse_rack
+from gateway.protocol.sip.session_timer import parse_min_se, parse_session_expires
 from gateway.protocol.sip.target import parse_sip_server
 from gateway.protocol.sip.text import parse_name_addr, parse_uri, parse_via, quote, unquote
 from tests.support.sip_lab import OFFER, UDP, lab, protected, request_text, response_text, trusted
@@ -37,6 +40,13 @@ def test_readers_raise_only_what_is_documented(text: str) -> None:
     for reader in (parse_name_addr, parse_uri, parse_via, parse_auth):
         with contextlib.suppress(RemoteProtocolError):
             reader(text)
+    for many in (parse_refer_to, parse_replaces):
+        with contextlib.suppress(RemoteProtocolError):
+            many([text])
+    with contextlib.suppress(RemoteProtocolError):
+        parse_rack(text)
+    parse_session_expires(text)
+    assert parse_min_se(text) >= 90
     parse_reason([text])
     with contextlib.suppress(ConfigError):
         parse_sip_server(text)

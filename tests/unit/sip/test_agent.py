@@ -342,6 +342,25 @@ def test_bodies_that_are_not_understood() -> None:
     assert one.new_call().request.sdp is None
 
 
+def test_no_extensions() -> None:
+    one = lab(AgentSettings(supported=frozenset()))
+    one.agent.set_endpoint(trusted())
+    one.feed(request_text(body=OFFER))
+    one.new_call().ringing(one.now)
+    one.drain()
+    assert one.take()[-1].header("Supported") is None
+
+
+def test_a_header_in_a_dialog_that_cannot_be_read() -> None:
+    one = lab()
+    one.agent.set_endpoint(trusted())
+    one.feed(request_text(body=OFFER))
+    tag = one.new_call().dialog.local_tag
+    one.take()
+    one.feed(request_text("INFO", branch="z9hG4bK2", cseq=2, to_tag=tag, headers=['Require: "']))
+    assert one.response().status == 400
+
+
 def test_supported_extensions() -> None:
     one = lab(AgentSettings(supported=frozenset({"timer"})))
     one.agent.set_endpoint(trusted())
