@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvents, leg_events
-from gateway.bridge.in_call import follow, in_call, observed
+from gateway.bridge.in_call import decline, follow, in_call, observed
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
@@ -151,7 +151,7 @@ async def _until_page_active(call: Call, events: LegEvents) -> Termination | Non
             case sip.ReInvite() as reinvite:
                 await follow(call, reinvite)
             case _:
-                pass
+                decline(call, event)
 
 
 def _tell_ringing(call: Call) -> None:

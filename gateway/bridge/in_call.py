@@ -91,6 +91,17 @@ async def follow(call: Call, reinvite: sip.ReInvite) -> None:
         leg.refuse_reinvite(reinvite, getattr(error, "status", error.sip_status))
 
 
+def decline(call: Call, event: LegEvent | OtherLeg) -> None:
+    """Refuse to move the call now: it is not wholly up yet, or is being moved already."""
+    match event:
+        case sip.Refer() as refer if call.sip is not None:
+            call.sip.call.refer_progress(refer, 491)
+        case Replaced(invite=invite):
+            invite.reject(491)
+        case _:
+            pass
+
+
 async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: Endpoint) -> Termination | None:
     """Call whom the PBX names and put that phone in the place of the one that asked (RFC 3515).
 
@@ -163,10 +174,8 @@ async def _until_target_answers(call: Call, events: LegEvents, refer: sip.Refer,
                 return t.HANGUP
             case sip.ReInvite() as reinvite:
                 await follow(call, reinvite)
-            case Replaced(invite=invite):
-                invite.reject(491)
             case _:
-                pass
+                decline(call, event)
 
 
 async def _move_to(call: Call, target: IncomingInvite | OutgoingInvite) -> None:

@@ -70,6 +70,7 @@ class SipCall:
         self._closed = asyncio.Event()
         self._acked: asyncio.Future[str | None] | None = None
         self._reinvited: asyncio.Future[tuple[int, str | None]] | None = None
+        self._replacing: list[IncomingInvite] = []
         self.events_dropped = 0
 
     @property
@@ -194,7 +195,9 @@ class SipCall:
     # from the stack
 
     def deliver(self, event: CallEvent) -> None:
-        """Take an event of the core."""
+        """Take an event of the core, or another call that wants this one's place."""
+        if isinstance(event, Replaced):
+            self._replacing.append(event.invite)
         if isinstance(event, Failed | Cancelled | Ended):
             if self._last is not None:
                 return
@@ -230,6 +233,8 @@ class SipCall:
     def deliver_close(self) -> None:
         """Take the news that the core forgot the call."""
         self._closed.set()
+        for invite in self._replacing:
+            invite.reject(481)  # those that nobody has answered: there is nothing to replace any more
         if self._acked is not None and not self._acked.done():
             error = PeerTimeout("The SIP side never acknowledged the answer")
             if isinstance(self._last, Ended) and (self._last.reason is None or self._last.reason.text != "No ACK"):

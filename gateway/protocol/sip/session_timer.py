@@ -173,6 +173,8 @@ class SessionTimer:
 
     def again(self, now: float) -> None:
         """Try again after a refresh that could not be sent or was refused: at half of the time that is left."""
+        if not self.interval_s:
+            return  # the peer has switched the timer off meanwhile
         self._next.cancel()
         self._next = self._heap.at(now + max(1.0, (self._deadline.when - now) / 2), self._refresh)
 

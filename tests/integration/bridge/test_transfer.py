@@ -282,6 +282,30 @@ async def test_a_phone_takes_the_call_over_without_an_offer() -> None:
         await speak_both_ways(there.rig, there.ear, media_port(answer), payload_type=0)
 
 
+async def test_nothing_is_moved_before_whatsapp_is_up() -> None:
+    async with bridge_rig() as rig:
+        incoming, task, _ = rig.whatsapp_rings()
+        incoming.active_on_accept = False
+        phone = await asyncio.wait_for(rig.sip.calls.get(), 5)
+        await phone.answer(phone_sdp())
+        told = send_refer(phone, TARGET)
+        await until(lambda: told[-1:] == ["491 Request Pending"])
+        incoming.emit(PageEnded(t.HANGUP))
+        await task
+
+
+async def test_who_waits_for_a_place_that_is_gone_is_told() -> None:
+    async with bridge_rig() as rig:
+        phone = rig.sip.dial()
+        held = await asyncio.wait_for(rig.sip.calls.get(), 5)  # a call whose events nobody takes
+        await held.answer(phone_sdp())
+        await next_of(phone, Answered)
+        second = rig.sip.caller.invite(user="1", sdp=phone_sdp(), caller=ALICE, headers=[("Replaces", replaces(phone))])
+        await asyncio.sleep(0.1)
+        await phone.bye()
+        assert (await next_of(second, Failed)).status == 481
+
+
 async def test_a_phone_that_is_gone_ends_the_call_by_its_name() -> None:
     async with talking() as talk:
         leg = talk.call.sip

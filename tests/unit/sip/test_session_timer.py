@@ -351,6 +351,17 @@ def test_a_refresh_dies_with_the_call() -> None:
     assert one.closed() == 1
 
 
+def test_a_refused_refresh_after_the_peer_switched_the_timer_off() -> None:
+    one, session, _ = placed("Session-Expires: 200;refresher=uac", "Allow: UPDATE")
+    assert waited(one) == 100
+    update = one.request()
+    one.feed(from_pbx(session, "UPDATE", 11))
+    assert one.response().header("Session-Expires") is None
+    one.feed(response_text(update, 500))
+    assert waited(one) == 300
+    assert one.request().method == "OPTIONS"
+
+
 @pytest.mark.parametrize("value", [None, "", "abc", "-1", '90;refresher="'])
 def test_values_that_make_no_sense(value: str | None) -> None:
     assert parse_session_expires(value) is None
