@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from gateway.protocol.sip.engine import CoreLimits
 from gateway.sip import (
     Answered,
     Caller,
@@ -17,7 +19,9 @@ from gateway.sip import (
     Endpoint,
     EndpointSettings,
     IncomingInvite,
+    Refer,
     RegistrationState,
+    Ringing,
     SipCall,
     SipServer,
     SipStack,
@@ -32,7 +36,7 @@ from tests.support.sip_ua import OFFER, quick_settings
 pytestmark = pytest.mark.integration
 
 TRUNK = Trunk("whatsapp_trunk", "incoming_user", "incomingSecret123")
-USERS = {"whatsapp_trunk": "mySecurePassword123", "1000": "phone1000"}
+USERS = {"whatsapp_trunk": "mySecurePassword123", "1000": "phone1000", "1001": "phone1001"}
 
 
 @dataclass
@@ -73,7 +77,7 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         pbx, ours = authority.issue("localhost"), authority.issue("127.0.0.1")
         tls = KamailioTls(pbx.certificate, pbx.key, authority.file, aliases=not listener)
         own = TlsSettings(str(authority.file), str(ours.certificate), str(ours.key), verify_clients=True)
-    stack_settings = quick_settings()
+    stack_settings = quick_settings(limits=CoreLimits(session_expires_s=2, min_se_s=2))
     if own is not None:
         stack_settings = replace(
             stack_settings, tls=own, tls_port=0 if listener else None, shared_host="127.0.0.1"
@@ -142,3 +146,48 @@ async def test_refused_then_mended_then_withdrawn(site: Site) -> None:
     await site.wait(RegistrationState.DISABLED)
     site.endpoint.set_available(True)
     await site.wait(RegistrationState.REGISTERED)
+
+
+@pytest.mark.parametrize("site", ["udp", "tls"], indirect=True)
+async def test_a_phone_transfers_the_call_to_another(site: Site) -> None:
+    """REFER and NOTIFY between a real phone and us through the PBX, which also routes the new INVITE."""
+    await site.wait(RegistrationState.REGISTERED)
+    pbx = site.server.address
+    async with (
+        baresip(site.folder / "first", user="1000", password=USERS["1000"], registrar=pbx) as first,
+        baresip(site.folder / "second", user="1001", password=USERS["1001"], registrar=pbx) as second,
+    ):
+        call = site.endpoint.invite(user="1000", sdp=OFFER, caller=Caller("5511999990000", "Zoë"))
+        while not isinstance(await event(call), Answered):
+            pass
+        await first.command("transfer", f"sip:1001@{pbx}")
+        while not isinstance(refer := await event(call), Refer):
+            pass
+        moved = site.endpoint.invite(uri=refer.uri, sdp=OFFER, caller=Caller("5511999990000", "Zoë"))
+        while not isinstance(told := await event(moved), Answered):
+            assert isinstance(told, Ringing)
+            call.refer_progress(refer, told.status)
+        call.refer_progress(refer, 200)
+        assert isinstance(await event(call), Ended)  # the phone takes its leave by itself
+        assert "5511999990000" in str((await second.wait_event("CALL_ESTABLISHED")).detail)
+        await moved.bye()
+        await second.wait_event("CALL_CLOSED")
+
+
+@pytest.mark.parametrize("site", ["udp", "tls"], indirect=True)
+async def test_a_phone_that_dies_is_noticed(site: Site) -> None:
+    """The phone has no session timers: OPTIONS go through the PBX, which answers for it when it is gone."""
+    await site.wait(RegistrationState.REGISTERED)
+    async with baresip(
+        site.folder / "phone", user="1000", password=USERS["1000"], registrar=site.server.address
+    ) as phone:
+        call = site.endpoint.invite(user="1000", sdp=OFFER, caller=Caller("5511999990000", "Zoë"))
+        while not isinstance(await event(call), Answered):
+            pass
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call.next_event(), 2.5)  # twice asked, twice answered
+        phone.process.signal(signal.SIGKILL)
+        ended = await event(call)
+        assert isinstance(ended, Ended)
+        assert ended.reason is not None
+        assert ended.reason.cause in {408, 481}
