@@ -84,6 +84,7 @@ class ClientSession(Session):
         self._cseq += 1
         # after a challenge the new INVITE is a new transaction: a CANCEL waits for its own provisional response
         self._provisional = False
+        self._pracked.clear()
         request = new_request("INVITE", parse_uri(spec.uri))
         headers = request.headers
         headers.set("From", f"{spec.from_};tag={self._local_tag}")
@@ -122,7 +123,7 @@ class ClientSession(Session):
         tag = response.to.tag
         known = self._pracked.get(tag)
         dialog = known[0] if known else self._dialog_of(response)
-        if dialog is None or len(self._pracked) >= _MOST_FORKS or (known and rseq != known[1] + 1):
+        if dialog is None or (rseq != known[1] + 1 if known else len(self._pracked) >= _MOST_FORKS):
             return False
         self._pracked[tag] = (dialog, rseq)
         rack = f"{rseq} {response.cseq} INVITE"

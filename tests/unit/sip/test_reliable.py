@@ -203,3 +203,16 @@ def test_each_fork_counts_for_itself() -> None:
     pracks = [message for message in one.take() if isinstance(message, IncomingRequest)]
     assert len(pracks) == 16  # more phones than that are not believed
     assert {one.header("RAck") for one in pracks} == {"5 1 INVITE"}
+    one.feed(response_text(invite, 180, to_tag="fork3", headers=["Require: 100rel", "RSeq: 6"]))
+    assert one.request().header("RAck") == "6 1 INVITE"
+
+
+def test_another_try_counts_anew() -> None:
+    one, _, invite = dialed()
+    one.feed(response_text(invite, 180, headers=["Require: 100rel", "RSeq: 5"]))
+    one.feed(response_text(one.request(), 200))
+    one.feed(response_text(invite, 422, headers=["Min-SE: 900"]))
+    _, again = one.take()
+    assert isinstance(again, IncomingRequest)
+    one.feed(response_text(again, 180, headers=["Require: 100rel", "RSeq: 2"]))
+    assert one.request().header("RAck") == "2 2 INVITE"
