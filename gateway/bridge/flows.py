@@ -18,6 +18,7 @@ from gateway.domain.page_call import PageActive, PageCallEvent, PageEnded, PageR
 from gateway.domain.states import Answered, CallState, Dialed, RemoteRinging
 from gateway.domain.termination import Termination
 from gateway.page.driver import PageCall, PageDriver
+from gateway.protocol.dtmf import parse_info
 from gateway.protocol.sip import events as sip
 from gateway.protocol.sip.events import Caller
 from gateway.sip.call import IncomingInvite
@@ -152,6 +153,7 @@ async def _until_page_active(call: Call, events: LegEvents) -> Termination | Non
 
 
 async def _in_call(call: Call, events: LegEvents) -> Termination:
+    events.own(call.media.keys.run())
     while True:
         event = await _observed(call, events)
         match event:
@@ -161,6 +163,9 @@ async def _in_call(call: Call, events: LegEvents) -> Termination:
                 return t.HANGUP
             case sip.ReInvite() as reinvite:
                 await _follow(call, reinvite)
+            case sip.Info(content_type=content_type, body=body):
+                if (key := parse_info(content_type, body)) is not None:
+                    call.media.keys.press(key, "info")
             case _:
                 pass
 

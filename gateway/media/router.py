@@ -8,6 +8,7 @@ import time
 
 from gateway.domain.errors import LocalProtocolError
 from gateway.domain.ids import CallId
+from gateway.media.keys import OnKey
 from gateway.media.lock import LockRules
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
@@ -80,9 +81,13 @@ class PacketRouter(MediaPlane):
         session = self._session(call_id)
         return session.sdp.create_offer(session.local(local_address))
 
-    def connect(self, call_id: CallId, port: RtpPort) -> None:
+    def connect(self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None) -> None:
         """See `MediaPlane`."""
-        self._session(call_id).connect(port)
+        self._session(call_id).connect(port, on_key)
+
+    def mute(self, call_id: CallId, duration_s: float) -> None:
+        """See `MediaPlane`."""
+        self._session(call_id).mute(duration_s)
 
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""

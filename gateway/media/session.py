@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.keys import KeyTap, KeyWatch, OnKey
 from gateway.media.lock import Address, LockRules, SourceLock
 from gateway.media.path import PacketPath, routes
 from gateway.media.plane import DirectionStats, MediaStats
@@ -63,6 +64,8 @@ class RtpSession:
         self._rtcp_target: Address | None = None
         self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, f"{random_bits(96):024x}")
         self._timer: asyncio.TimerHandle | None = None
+        self._keys: KeyWatch | None = None
+        self._keys_sent = 0  # by taps that were replaced
         self._closed = False
         self._to_wa.closed = self._to_sip.closed = "not_connected"
         self._send_rtp = pair.rtp.sendto
@@ -102,8 +105,12 @@ class RtpSession:
             return None
         return str(address), port
 
-    def connect(self, port: RtpPort) -> None:
-        """Let packets flow between the SIP peer and *port*."""
+    def connect(self, port: RtpPort, on_key: OnKey | None = None) -> None:
+        """Let packets flow between the SIP peer and *port*; *on_key* takes the peer's keys."""
+        if self._keys is not None:
+            self._keys.close()
+        self._keys = None if on_key is None else KeyWatch(self._loop, on_key)
+        self._to_wa.on_event = None if self._keys is None else self._keys.receive
         if self._port is not None:
             self._port.set_receiver(None)
         self._port = port
@@ -111,11 +118,30 @@ class RtpSession:
         self._wire()
         port.set_receiver(self._from_page)
 
+    def mute(self, duration_s: float) -> None:
+        """Silence the peer's audio for *duration_s* from now on."""
+        self._to_wa.quiet_until_s = max(self._to_wa.quiet_until_s, time.monotonic() + duration_s)
+
+    def _tap(self, negotiated: Negotiated) -> None:
+        """Listen for keys of the page where the peer takes telephone-events; else they stay in the audio."""
+        codecs = {number: codec for codec, number in negotiated.send.items()}
+        tap = self._to_sip.key_tap
+        if negotiated.telephone_event is None:
+            fresh = None
+        elif tap is not None and tap.sender.payload_type == negotiated.telephone_event:
+            tap.use(codecs)
+            return
+        else:
+            fresh = KeyTap(codecs, negotiated.telephone_event)
+        self._keys_sent += tap.sender.events if tap is not None else 0
+        self._to_sip.key_tap = fresh
+
     def _wire(self) -> None:
         """Build the tables of payload types from what was negotiated and what the page speaks."""
         negotiated, port = self.sdp.negotiated, self._port
         if negotiated is None:
             return
+        self._tap(negotiated)
         self._to_wa.closed = "not_connected" if port is None else None if negotiated.receives else "hold"
         page = dict(port.payload_types) if port is not None else dict.fromkeys(negotiated.send, 0)
         preferred = negotiated.codec if negotiated.codec in page else None
@@ -207,9 +233,10 @@ class RtpSession:
     def stats(self) -> MediaStats:
         """Return the figures so far."""
         trip = self._reporter.round_trip_s
+        tap = self._to_sip.key_tap
         return MediaStats(
-            wa_to_sip=_direction_stats(self._to_sip),
-            sip_to_wa=_direction_stats(self._to_wa),
+            wa_to_sip=_direction_stats(self._to_sip, self._keys_sent + (tap.sender.events if tap is not None else 0)),
+            sip_to_wa=_direction_stats(self._to_wa, self._keys.keys if self._keys is not None else 0),
             round_trip_ms=None if trip is None else trip * 1000,
             peer_lost=self._reporter.peer_lost,
             peer_jitter_ms=self._reporter.peer_jitter / 8,  # 8 timestamp units in a millisecond
@@ -223,6 +250,8 @@ class RtpSession:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._keys is not None:
+            self._keys.close()
         if self._port is not None:
             self._port.set_receiver(None)
             self._port = None
@@ -233,7 +262,7 @@ class RtpSession:
         self.pair.close()
 
 
-def _direction_stats(path: PacketPath) -> DirectionStats:
+def _direction_stats(path: PacketPath, keys: int) -> DirectionStats:
     reception = path.reception
     return DirectionStats(
         packets=reception.packets,
@@ -244,6 +273,8 @@ def _direction_stats(path: PacketPath) -> DirectionStats:
         last_packet_s=reception.last_at_s,
         source_changes=reception.changes,
         transcoded=path.transcoded,
+        keys=keys,
+        muted=path.muted,
         dropped=dict(path.dropped),
         dropped_payload_types=dict(path.dropped_types),
     )
