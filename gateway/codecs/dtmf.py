@@ -31,6 +31,7 @@ MIN_LEVEL_DBFS: Final = -36.0  # of each tone; Q.24 asks for -24 to -29 dBm, whi
 MIN_TWIST_DB: Final = -10.0  # high group over low group; Q.24: -8 (AT&T) to +5 (NTT) must be heard
 MAX_TWIST_DB: Final = 6.5
 MIN_PURITY: Final = 0.80  # share of the power that the two tones are; noise 12 dB below them leaves 0.94
+MIN_EVENNESS: Final = 0.55  # of a tone's strength in the two parts; its neighbour, 8 dB stronger, disturbs to 0.71
 ENDING_HOPS: Final = 4  # windows without the key until it is over: a hole of 10 ms spoils three, a pause of 40 six
 
 _SCALE: Final = 1 << 12  # tables of whole numbers: small enough for CPython's fast ways to multiply and add
@@ -173,8 +174,7 @@ class DtmfDetector:
             else:
                 self._missed += 1
                 if self._missed >= ENDING_HOPS or (digit is not None and digit == self._last):
-                    # The first window fits wholly, and as a rule so does half a hop more on either side.
-                    heard.append(Heard(self._digit, WINDOW + HOP * (self._hits - 1) + HOP // 2))
+                    heard.append(Heard(self._digit, WINDOW + HOP * (self._hits - 1)))
                     self._digit = None
         if self._digit is None and digit is not None and digit == self._last:
             self._digit, self._hits, self._missed = digit, 2, 0
@@ -210,10 +210,12 @@ def _measure(window: array[int], candidate: tuple[int, int]) -> str | None:
 
 
 def _tone_power(first: list[int], second: list[int], hz: int) -> float | None:
-    """Return the mean power of the tone near *hz*, None where its frequency is off by more than the tolerance."""
+    """Return the mean power of the tone near *hz*, None where it is uneven or off by too much."""
     (cosine_1, sine_1), (cosine_2, sine_2) = _FINE_WAVES[hz]
     one = complex(sum(map(mul, first, cosine_1)), -sum(map(mul, first, sine_1)))
     two = complex(sum(map(mul, second, cosine_2)), -sum(map(mul, second, sine_2)))
+    if not MIN_EVENNESS <= abs(one) / (abs(two) or 1.0) <= 1 / MIN_EVENNESS:
+        return None  # it begins or ends here
     turned = two * one.conjugate()
     off_hz = math.atan2(turned.imag, turned.real) * RATE_HZ / (2 * math.pi * APART)
     if abs(off_hz) > hz * FREQUENCY_TOLERANCE:
