@@ -17,9 +17,11 @@ from gateway.media.path import PacketPath, routes
 from gateway.media.plane import DirectionStats, MediaStats
 from gateway.media.port import ContinuousPort, RtpPort
 from gateway.media.ports import PortPair
+from gateway.media.srtp import SrtpGuard
 from gateway.protocol.rtcp import Reporter
 from gateway.protocol.rtp import OutgoingStream, is_rtcp
 from gateway.protocol.sdp import LocalMedia, Negotiated, SdpSession
+from gateway.protocol.sdp.crypto import CryptoPair
 from gateway.protocol.sdp.description import ip_or_none
 
 _PACKET_BYTES: Final = 2048  # over an Ethernet MTU: what is longer is no audio packet
@@ -36,6 +38,7 @@ class RtpSession:
         rules: of the source lock.
         rtcp_interval_s: seconds between RTCP reports.
         jitter: gives a number from 0 to 1, to spread the reports (RFC 3550 section 6.2).
+        secure: offer SRTP.
     """
 
     def __init__(
@@ -47,9 +50,13 @@ class RtpSession:
         rules: LockRules,
         rtcp_interval_s: float,
         jitter: Callable[[], float],
+        secure: bool = False,
     ) -> None:
         self.pair = pair
-        self.sdp = SdpSession(random_bits(62), _CODECS)
+        self.sdp = SdpSession(random_bits(62), _CODECS, secure=secure, random_bits=random_bits)
+        self._guard: SrtpGuard | None = None  # kept over a time without SRTP
+        self._srtp: SrtpGuard | None = None
+        self._mux = False  # RTCP on the port of RTP
         self._local_address = local_address
         self._random_bits = random_bits
         self._rtcp_interval_s = rtcp_interval_s
@@ -81,6 +88,8 @@ class RtpSession:
     def apply(self, negotiated: Negotiated) -> None:
         """Send and receive as *negotiated* says, at once."""
         now = time.monotonic()
+        self._secure(negotiated.crypto)
+        self._mux = negotiated.rtcp_mux
         signalled = self._usable(*negotiated.remote)
         if signalled is not None:  # a hold by c=0.0.0.0 is no move: where the peer is stays known
             self._lock.signal(signalled, now)
@@ -93,6 +102,14 @@ class RtpSession:
         self._wire()
         if self._timer is None and not self._closed:
             self._schedule()
+
+    def _secure(self, crypto: CryptoPair | None) -> None:
+        if crypto is not None:
+            if self._guard is None:
+                self._guard = SrtpGuard(crypto)
+            else:
+                self._guard.follow(crypto)
+        self._srtp = self._guard if crypto is not None else None
 
     def _usable(self, host: str, port: int) -> Address | None:
         """Return where to send to, None where the peer named a host by name, of the other family, no port, or nowhere.
@@ -159,6 +176,12 @@ class RtpSession:
         if target is None:
             self._to_sip.drop("no_address")
             return
+        if self._srtp is not None:
+            protected = self._srtp.protect(forwarded)
+            if protected is None:
+                self._to_sip.drop("srtp_failed")
+                return
+            forwarded = protected
         try:
             self._send_rtp(forwarded, target)
         except BlockingIOError:
@@ -173,10 +196,19 @@ class RtpSession:
             return
         now = time.monotonic()
         source = address[:2]
-        if source != self._lock.locked:
-            if is_rtcp(packet):
+        if (self._mux or source != self._lock.locked) and is_rtcp(packet):
+            if self._mux:
+                self._take_rtcp(packet, source)
+            else:
                 self._to_wa.drop("rtcp_on_rtp_port")
+            return
+        if self._srtp is not None:  # before anything is believed of it, the source least of all
+            plain = self._srtp.unprotect(packet)
+            if plain is None:
+                self._to_wa.drop("srtp_failed")
                 return
+            packet = plain
+        if source != self._lock.locked:
             if not self._lock.admit(source, packet, now):
                 self._to_wa.drop("foreign_source")
                 return
@@ -194,18 +226,26 @@ class RtpSession:
             packet, address = self.pair.rtcp.recvfrom(_PACKET_BYTES)
         except OSError:
             return
-        source: Address = address[:2]
+        self._take_rtcp(packet, address[:2])
+
+    def _take_rtcp(self, packet: bytes, source: Address) -> None:
         # RTCP tells only figures, but it also moves our reports: the host must be one that RTP is taken from.
         hosts = {known[0] for known in (self._lock.target, self._rtcp_target) if known is not None}
         if source[0] not in hosts:
             self._to_wa.drop("foreign_rtcp")
             return
+        if self._srtp is not None:
+            plain = self._srtp.unprotect_rtcp(packet)
+            if plain is None:
+                self._to_wa.drop("srtp_failed")
+                return
+            packet = plain
         try:
             self._reporter.receive(packet, time.monotonic(), time.time())
         except RemoteProtocolError:
             self._to_wa.drop("malformed_rtcp")
             return
-        if self._rtcp_target is not None:
+        if self._rtcp_target is not None and not self._mux:
             self._rtcp_target = source
 
     def _schedule(self) -> None:
@@ -220,13 +260,22 @@ class RtpSession:
         target = self._rtcp_target
         if target is None:
             return
+        report: bytes | None = self._reporter.report(time.monotonic(), time.time(), goodbye=goodbye)
+        if report is not None and self._srtp is not None:
+            report = self._srtp.protect_rtcp(report)
+        if report is None:
+            self._to_sip.drop("srtp_failed")
+            return
         locked = self._lock.locked
         signalled = self._lock.signalled
         if locked is not None and signalled is not None and signalled[0] == target[0] != locked[0]:
             # Behind a NAT the SDP's address reaches nobody: RTCP goes beside where RTP comes from.
             target = (locked[0], min(locked[1] + 1, 65535))
         try:
-            self.pair.rtcp.sendto(self._reporter.report(time.monotonic(), time.time(), goodbye=goodbye), target)
+            if self._mux:
+                self.pair.rtp.sendto(report, self._target or target)
+            else:
+                self.pair.rtcp.sendto(report, target)
         except OSError:
             self._to_sip.drop("rtcp_send_failed")
 
