@@ -12,9 +12,10 @@ import pytest
 from gateway.codecs.dtmf import DtmfDetector
 from gateway.codecs.g711 import encode_ulaw
 from gateway.protocol.dtmf import frequencies
-from tests.demo.call import CALLEE
+from tests.demo.call import CALLEE, CALLER
 from tests.demo.world import Ports, World, WorldOptions, world
-from tests.support.audio import Samples, resample, silence, sine
+from tests.support.audio import Samples, resample, silence, sine, tone_hz, write_wav
+from tests.support.baresip import SAMPLE_RATE_HZ
 from tests.support.wire import may_tap
 
 pytestmark = [
@@ -51,9 +52,26 @@ async def establish(here: World) -> int:
     return mark
 
 
-async def test_keys_go_both_ways(tmp_path: Path) -> None:
+async def our_offer_is_taken(here: World) -> None:
+    """A call to the phone, in which the far end hears a tone that came sealed."""
+    await here.far_end.wait_for(lambda state: state["call"] is None, what="end of the call", timeout_s=10)
+    tone = here.phone.source.with_name("tone.wav")
+    write_wav(tone, sine(440, -12, 30, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    here.phone.play(tone)
+    mark = here.phone.mark()
+    await here.far_end.ring(CALLER, name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await asyncio.sleep(2.5)
+    samples, rate_hz = await here.far_end.heard(1)
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    assert abs(tone_hz(samples, rate_hz) - 440) < 2
+
+
+@pytest.mark.parametrize("srtp", [False, True], ids=["rtp", "srtp"])
+async def test_keys_go_both_ways(srtp: bool, tmp_path: Path) -> None:
     spoken = "1596#D"
-    async with world(WorldOptions(tmp_path, Ports.free(), with_helper=True, url_form="ws"), print) as here:
+    async with world(WorldOptions(tmp_path, Ports.free(), srtp=srtp), print) as here:
         await here.configure(await here.configuration())
         await here.wait_ready(print)
         parts = [part for digit in spoken for part in (key(digit, 0.12), silence(0.15, RATE_HZ))]
@@ -67,6 +85,10 @@ async def test_keys_go_both_ways(tmp_path: Path) -> None:
         told = [event for event in here.phone.events[mark:] if event.type in {"CALL_DTMF_START", "CALL_DTMF_END"}]
         await here.phone.hang_up()
         await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+        if srtp:
+            await our_offer_is_taken(here)
+        media = {line.split()[2] for one in here.tap.sip() for line in one.body.splitlines() if line.startswith("m=")}
+    assert media == {"RTP/SAVP" if srtp else "RTP/AVP"}
     assert digits_in(*heard) == "2580*"
     starts = [str(event.detail.get("param")) for event in told if event.type == "CALL_DTMF_START"]
     assert "".join(starts) == spoken, [dict(event.detail) for event in told]
