@@ -108,7 +108,7 @@ async def test_hold_and_resume_keep_the_keys_in_step(bench: Bench) -> None:
     bench.page.speak(1)
     await until(lambda: len(phone.heard) == 1)
     for direction in ("sendonly", "sendrecv"):
-        text = phone.sdp.create_offer(phone.local, direction)  # type: ignore[arg-type]
+        text = phone.sdp.create_offer(phone.local, direction)
         answer, after = await bench.router.answer_offer(CALL, text, local_address=HOST)
         phone.sdp.accept_answer(answer)
         assert after.crypto == before.crypto

@@ -34,13 +34,13 @@ def key(
     """A key whose high group is stronger by *twist_db*; the stronger of the two has *dbfs*."""
     n = np.arange(round(ms * RATE_HZ / 1000))
     levels = (dbfs - max(0, twist_db), dbfs + min(0, twist_db))
-    return np.sum(
+    parts = np.array(
         [
             10 ** (level / 20) * np.sin(2 * np.pi * hz * (1 + off) * n / RATE_HZ + rng.uniform(0, 2 * np.pi))
             for level, hz in zip(levels, frequencies(digit), strict=True)
-        ],
-        axis=0,
+        ]
     )
+    return np.asarray(parts.sum(axis=0), dtype=np.float64)
 
 
 def keys(rng: np.random.Generator, digits: str, ms: float, *, pause_ms: float = 50, **how: float) -> Samples:
