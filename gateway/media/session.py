@@ -17,6 +17,7 @@ from gateway.media.path import PacketPath, routes
 from gateway.media.plane import DirectionStats, MediaStats
 from gateway.media.port import ContinuousPort, RtpPort
 from gateway.media.ports import PortPair
+from gateway.media.repacketize import PAGE_PTIME_MS, Repacketizer
 from gateway.media.srtp import SrtpGuard
 from gateway.protocol.rtcp import Reporter
 from gateway.protocol.rtp import OutgoingStream, is_rtcp
@@ -56,6 +57,8 @@ class RtpSession:
         self.sdp = SdpSession(random_bits(62), _CODECS, secure=secure, random_bits=random_bits)
         self._guard: SrtpGuard | None = None  # kept over a time without SRTP
         self._srtp: SrtpGuard | None = None
+        self._pack: Repacketizer | None = None  # where the peer wants another length than the page's 20 ms
+        self._ptime_ms = PAGE_PTIME_MS
         self._mux = False  # RTCP on the port of RTP
         self._local_address = local_address
         self._random_bits = random_bits
@@ -90,6 +93,7 @@ class RtpSession:
         now = time.monotonic()
         self._secure(negotiated.crypto)
         self._mux = negotiated.rtcp_mux
+        self._follow_ptime(negotiated.ptime_ms)
         signalled = self._usable(*negotiated.remote)
         if signalled is not None:  # a hold by c=0.0.0.0 is no move: where the peer is stays known
             self._lock.signal(signalled, now)
@@ -102,6 +106,15 @@ class RtpSession:
         self._wire()
         if self._timer is None and not self._closed:
             self._schedule()
+
+    def _follow_ptime(self, ptime_ms: int) -> None:
+        # Once packets have numbers of their own they keep them, or numbers would come twice.
+        if ptime_ms != self._ptime_ms and (self._pack is not None or ptime_ms != PAGE_PTIME_MS):
+            if self._pack is None:
+                self._pack = Repacketizer(ptime_ms, self._to_sip.outgoing)
+            else:
+                self._pack.change(ptime_ms)
+        self._ptime_ms = ptime_ms
 
     def _secure(self, crypto: CryptoPair | None) -> None:
         if crypto is not None:
@@ -176,14 +189,22 @@ class RtpSession:
         if target is None:
             self._to_sip.drop("no_address")
             return
+        if self._pack is None:
+            self._send(forwarded, target)
+            return
+        tap = self._to_sip.key_tap
+        for packet in self._pack.feed(forwarded, tap.sender.payload_type if tap is not None else None):
+            self._send(packet, target)
+
+    def _send(self, packet: bytes, target: Address) -> None:
         if self._srtp is not None:
-            protected = self._srtp.protect(forwarded)
+            protected = self._srtp.protect(packet)
             if protected is None:
                 self._to_sip.drop("srtp_failed")
                 return
-            forwarded = protected
+            packet = protected
         try:
-            self._send_rtp(forwarded, target)
+            self._send_rtp(packet, target)
         except BlockingIOError:
             self._to_sip.drop("socket_full")
         except OSError:

@@ -605,3 +605,31 @@ async def test_keys_stay_in_the_audio_for_a_phone_that_takes_no_events(bench: Be
         bench.page.speak(n, payload=payload[n * 160 : n * 160 + 160])
     await until(lambda: len(phone.heard) == 10)
     assert b"".join(data for _, data in heard(phone.heard)) == payload
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 30, 60])
+async def test_packets_have_the_length_that_the_phone_asked_for(bench: Bench, ptime_ms: int) -> None:
+    phone = bench.phone()
+    await bench.call(phone, change=lambda sdp: sdp.replace("a=ptime:20", f"a=ptime:{ptime_ms}"))
+    for n in range(6):
+        bench.page.speak(n, payload=bytes((n,)) * 160)
+    long = bytes(range(240)) * 2
+    for n in range(2):
+        phone.say(n, payload=long[: 8 * ptime_ms])
+    await until(lambda: len(phone.heard) == 120 // ptime_ms and len(bench.page.heard) == 2)
+    assert b"".join(data for _, data in heard(phone.heard)) == b"".join(bytes((n,)) * 160 for n in range(6))
+    assert {len(data) for _, data in heard(phone.heard)} == {8 * ptime_ms}
+    assert [payload_of(data) for data in bench.page.heard] == [long[: 8 * ptime_ms]] * 2
+
+
+async def test_a_phone_that_changes_the_length_hears_one_stream(bench: Bench) -> None:
+    phone = bench.phone()
+    await bench.call(phone)
+    for n, ptime_ms in enumerate((20, 40, 20)):
+        await bench.offer(phone, change=lambda sdp, p=ptime_ms: sdp.replace("a=ptime:20", f"a=ptime:{p}"))  # type: ignore[misc]
+        for k in range(4):
+            bench.page.speak(4 * n + k)
+    await until(lambda: len(phone.heard) == 4 + 2 + 4)
+    headers = [parse_header(data) for data in phone.heard]
+    assert {(b.sequence - a.sequence) & 0xFFFF for a, b in itertools.pairwise(headers)} == {1}
+    assert [b.timestamp - a.timestamp for a, b in itertools.pairwise(headers)] == [160] * 4 + [320] * 2 + [160] * 3
