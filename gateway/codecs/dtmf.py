@@ -100,11 +100,6 @@ class DtmfDetector:
         self._hits = 0  # windows of it, holes included
         self._missed = 0  # windows since it was last there
 
-    @property
-    def digit(self) -> str | None:
-        """The key that sounds now."""
-        return self._digit
-
     def feed(self, codec: str, payload: bytes) -> list[Heard]:
         """Listen to *payload*; return what began and what is over, in order.
 
