@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
     )
     rtp_port_max: Port = Field(default=30999, description="Last RTP port; two ports a call, so 500 calls")
+    srtp: Literal["accept", "offer"] = Field(
+        default="accept",
+        description="SRTP (SDES keys) towards the PBX: `accept` takes it where the PBX offers it, `offer` also asks "
+        "for it in calls to the PBX, and has no call without it. The keys travel in the SDP: who reads SIP can decrypt",
+    )
     default_region: str = Field(
         default="BR", description="Country (ISO 3166) of numbers dialled without a country code"
     )

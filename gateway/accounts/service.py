@@ -36,7 +36,9 @@ async def open_accounts(
     try:
         context = AccountContext(
             sip=sip,
-            media=PacketRouter(port_range=(settings.rtp_port_min, settings.rtp_port_max)),
+            media=PacketRouter(
+                port_range=(settings.rtp_port_min, settings.rtp_port_max), offer_srtp=settings.srtp == "offer"
+            ),
             book=CallBook(store.calls, metrics),
             page=page_link_settings(settings),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError
 from gateway.domain.ids import CallId
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated, combined
@@ -32,6 +33,7 @@ class CallMedia:
         self._open = False
         self._page_started = False
         self.negotiated: Negotiated | None = None
+        self.keys = KeyPlayer(driver.play_dtmf, self._mute)
 
     async def offer(self, local_address: str) -> str:
         """Return our offer to the SIP side."""
@@ -121,7 +123,11 @@ class CallMedia:
 
     def connect(self) -> None:
         """Let packets flow."""
-        self._plane.connect(self._call_id, self._port)
+        self._plane.connect(self._call_id, self._port, lambda key: self.keys.press(key, "event"))
+
+    def _mute(self, duration_s: float) -> None:
+        if self._open:
+            self._plane.mute(self._call_id, duration_s)
 
     async def stop_page(self) -> None:
         """Detach the page's microphone and speaker."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -32,6 +32,10 @@ class LegEvents:
     def add(self, leg: Source) -> None:
         """Take the events of *leg* as well."""
         self.pumps.append(self._group.create_task(self._pump(leg, leg.next_event)))
+
+    def own(self, work: Coroutine[None, None, None]) -> None:
+        """Run *work* beside the events, until the block ends."""
+        self.pumps.append(self._group.create_task(work))
 
     async def next(self) -> tuple[Source, LegEvent]:
         """Wait for the next event of any leg; the leg is given with it."""

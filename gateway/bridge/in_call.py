@@ -14,6 +14,7 @@ from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
 from gateway.domain.page_call import PageCallEvent, PageEnded
 from gateway.domain.termination import Termination
+from gateway.protocol.dtmf import parse_info
 from gateway.protocol.sip import events as sip
 from gateway.protocol.sip.events import Caller, Reason
 from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite, Replaced
@@ -52,6 +53,7 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
         events: of its legs.
         endpoint: the account's SIP side, which places the call of a transfer.
     """
+    events.own(call.media.keys.run())
     while True:
         event = await observed(call, events)
         over: Termination | None = None
@@ -64,6 +66,9 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
                 return t.HANGUP
             case sip.ReInvite() as reinvite:
                 await follow(call, reinvite)
+            case sip.Info(content_type=content_type, body=body):
+                if (key := parse_info(content_type, body)) is not None:
+                    call.media.keys.press(key, "info")
             case sip.Refer() as refer:
                 over = await _transfer(call, events, refer, endpoint)
             case Replaced(invite=invite):

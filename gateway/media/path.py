@@ -7,12 +7,14 @@ a jump, the end of a hold) the offsets are chosen anew so that the outgoing stre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.codecs.g711 import translation
+from gateway.codecs.g711 import SILENCE, translation
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.keys import KeyTap
+from gateway.protocol.dtmf import SILENT_S
 from gateway.protocol.rtp import HEADER, HEADER_BYTES, MAX_MISORDER, PLAIN, OutgoingStream, Reception, payload_of
 
 COMFORT_NOISE: Final = 13  # RFC 3551: static, may be sent where it was not negotiated
@@ -32,12 +34,14 @@ class Route:
         table: 256 bytes that turn the payload into another codec, None to leave it.
         cause: why it is not passed on.
         timed: its timestamp is that of its first sample.
+        silence: code of the silent sample on the way out.
     """
 
     payload_type: int | None = None
     table: bytes | None = None
     cause: str = ""
     timed: bool = True
+    silence: bytes = b""
 
 
 _UNKNOWN: Final = Route(cause="unknown_payload_type")
@@ -60,9 +64,10 @@ def routes(receive: Mapping[int, str], send: Mapping[str, int], preferred: str |
         if codec == "telephone-event":
             table[payload_type] = _EVENT
         elif codec in send:
-            table[payload_type] = Route(send[codec])
+            table[payload_type] = Route(send[codec], silence=bytes([SILENCE[codec]]))
         elif target is not None:
-            table[payload_type] = Route(send[target], translation(codec, target))
+            silence = bytes([SILENCE[target]])
+            table[payload_type] = Route(send[target], translation(codec, target), silence=silence)
     return tuple(table)
 
 
@@ -76,14 +81,18 @@ class PacketPath:
 
     __slots__ = (
         "_backlog", "_clock_rate_hz", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift",
-        "_shifted_at", "_timestamp_shift", "closed", "dropped", "dropped_types", "outgoing", "passed", "passed_octets",
-        "reception", "transcoded",
+        "_shifted_at", "_timestamp_shift", "closed", "dropped", "dropped_types", "key_tap", "muted", "on_event",
+        "outgoing", "passed", "passed_octets", "quiet_until_s", "reception", "transcoded",
     )  # fmt: skip
 
     def __init__(self, outgoing: OutgoingStream, clock_rate_hz: int = 8000) -> None:
         self.outgoing = outgoing
         self.reception = Reception(clock_rate_hz)
         self.closed: str | None = None  # why packets are only counted, None: they are passed on
+        self.on_event: Callable[[int, int, bool, bytes, float], bool] | None = None  # takes telephone-events
+        self.key_tap: KeyTap | None = None  # listens to what goes out
+        self.quiet_until_s = 0.0  # audio goes on as silence until then
+        self.muted = 0
         self.passed = 0
         self.passed_octets = 0
         self.transcoded = 0
@@ -157,6 +166,10 @@ class PacketPath:
         if route.payload_type is None:
             self._drop_type(marker_type & 0x7F, route.cause)
             self._leave_out(sequence)
+            if route is _EVENT and self.on_event is not None:
+                held = self.on_event(ssrc, timestamp, marker_type >= 0x80, payload, now_s)
+                if held:
+                    self.quiet_until_s = max(self.quiet_until_s, now_s + SILENT_S)
             return None
         if self.closed is not None:
             self.drop(self.closed)
@@ -186,12 +199,22 @@ class PacketPath:
         if route.table is not None:
             payload = payload.translate(route.table)
             self.transcoded += 1
+        if now_s < self.quiet_until_s:
+            payload = route.silence * len(payload)
+            self.muted += 1
+        payload_type = route.payload_type
+        if self.key_tap is not None and sequence == reception.sequence:
+            event = self.key_tap.replace(payload_type, payload, out_timestamp)
+            if event is not None:
+                payload, out_timestamp, marker = event
+                payload_type = self.key_tap.sender.payload_type
+                marker_type = 0x80 if marker else 0
         outgoing.packets += 1
         outgoing.octets += len(payload)
         self.passed += 1
         self.passed_octets += len(payload)
         return (
-            HEADER.pack(PLAIN, route.payload_type | (marker_type & 0x80), out_sequence, out_timestamp, outgoing.ssrc)
+            HEADER.pack(PLAIN, payload_type | (marker_type & 0x80), out_sequence, out_timestamp, outgoing.ssrc)
             + payload
         )
 

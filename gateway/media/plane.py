@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.domain.ids import CallId
+from gateway.media.keys import OnKey
 from gateway.media.port import RtpPort
 from gateway.protocol.sdp import Negotiated, NoCommonCodec
 
@@ -27,6 +28,8 @@ class DirectionStats:
         last_packet_s: monotonic instant of the last one, None before the first.
         source_changes: times that another source, or a jump in its numbers, was seen.
         transcoded: packets turned from one G.711 law into the other.
+        keys: telephone keys that were taken from telephone-events, or heard and sent as such.
+        muted: packets sent on as silence, since a key was being told or played.
         dropped: packets not sent on, by cause.
         dropped_payload_types: of those, how many by payload type.
     """
@@ -39,6 +42,8 @@ class DirectionStats:
     last_packet_s: float | None = None
     source_changes: int = 0
     transcoded: int = 0
+    keys: int = 0
+    muted: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     dropped_payload_types: Mapping[int, int] = field(default_factory=dict)
 
@@ -87,6 +92,8 @@ def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
         last_packet_s=later.last_packet_s if later.last_packet_s is not None else earlier.last_packet_s,
         source_changes=earlier.source_changes + later.source_changes,
         transcoded=earlier.transcoded + later.transcoded,
+        keys=earlier.keys + later.keys,
+        muted=earlier.muted + later.muted,
         dropped=dict(Counter(earlier.dropped) + Counter(later.dropped)),
         dropped_payload_types=dict(Counter(earlier.dropped_payload_types) + Counter(later.dropped_payload_types)),
     )
@@ -117,8 +124,18 @@ class MediaPlane(Protocol):
     async def reoffer(self, call_id: CallId, *, local_address: str) -> str:
         """Return an offer for a running call, for an offerless re-INVITE."""
 
-    def connect(self, call_id: CallId, port: RtpPort) -> None:
-        """Let packets flow between the SIP peer and *port* from now on."""
+    def connect(self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None) -> None:
+        """Let packets flow between the SIP peer and *port* from now on.
+
+        Args:
+            call_id: the call.
+            port: the page's side.
+            on_key: takes each key that the peer signals in the media (RFC 4733), once, when it is over. While it is
+                held the peer's audio is silenced.
+        """
+
+    def mute(self, call_id: CallId, duration_s: float) -> None:
+        """Silence the SIP peer's audio towards the page from now on for *duration_s*; not less than before."""
 
     def query(self, call_id: CallId) -> MediaStats:
         """Return the figures of a call."""

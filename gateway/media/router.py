@@ -8,6 +8,7 @@ import time
 
 from gateway.domain.errors import LocalProtocolError
 from gateway.domain.ids import CallId
+from gateway.media.keys import OnKey
 from gateway.media.lock import LockRules
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
@@ -24,6 +25,7 @@ class PacketRouter(MediaPlane):
             the first time.
         rtcp_interval_s: seconds between RTCP reports (RFC 3550 section 6.2).
         lock_rules: when packets from elsewhere than the SDP's address are believed.
+        offer_srtp: offer SRTP, and nothing else, to the peers that we call. It is answered in any case.
 
     Raises:
         ConfigError: the range holds no pair of ports.
@@ -36,10 +38,12 @@ class PacketRouter(MediaPlane):
         port_rest_s: float = 10.0,
         rtcp_interval_s: float = 5.0,
         lock_rules: LockRules | None = None,
+        offer_srtp: bool = False,
     ) -> None:
         self._pool = PortPool(*port_range, rest_s=port_rest_s, clock=time.monotonic)
         self._rtcp_interval_s = rtcp_interval_s
         self._lock_rules = lock_rules or LockRules()
+        self._offer_srtp = offer_srtp
         self._sessions: dict[CallId, RtpSession] = {}
 
     async def create_offer(self, call_id: CallId, *, local_address: str) -> str:
@@ -80,9 +84,13 @@ class PacketRouter(MediaPlane):
         session = self._session(call_id)
         return session.sdp.create_offer(session.local(local_address))
 
-    def connect(self, call_id: CallId, port: RtpPort) -> None:
+    def connect(self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None) -> None:
         """See `MediaPlane`."""
-        self._session(call_id).connect(port)
+        self._session(call_id).connect(port, on_key)
+
+    def mute(self, call_id: CallId, duration_s: float) -> None:
+        """See `MediaPlane`."""
+        self._session(call_id).mute(duration_s)
 
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
@@ -107,6 +115,7 @@ class PacketRouter(MediaPlane):
                 rules=self._lock_rules,
                 rtcp_interval_s=self._rtcp_interval_s,
                 jitter=random.random,
+                secure=self._offer_srtp,
             )
         return session
 

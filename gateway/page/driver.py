@@ -106,5 +106,16 @@ class PageDriver(Protocol):
     async def set_codec(self, codec: str) -> None:
         """Change what the page sends."""
 
+    async def play_dtmf(self, digit: str, duration_ms: int) -> None:
+        """Play a key to the far end, beside what the microphone carries; returns when it has begun.
+
+        Args:
+            digit: one of ``0123456789*#ABCD``.
+            duration_ms: how long it sounds.
+
+        Raises:
+            PonteError: the page cannot play it.
+        """
+
     async def stop_media(self) -> None:
         """Detach microphone and speaker."""

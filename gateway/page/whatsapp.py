@@ -17,10 +17,15 @@ from gateway.domain.states import PageState
 from gateway.domain.termination import Termination
 from gateway.page import wire
 from gateway.page.driver import CallRefused, PageListener, Peer
+from gateway.protocol.dtmf import frequencies
 
 _EVENTS_PER_CALL: Final = 16  # a call gives at most ringing, active and ended; the rest is margin
 
 _DIAL_TIMEOUT_S: Final = 20  # WhatsApp looks the number up on its servers first
+
+_DTMF_DBFS: Final = (
+    -10
+)  # of each tone: both together peak at -4 dBFS, below the limiter, and far above what detectors need
 
 _DIAL_REFUSALS: Final = {
     "not_on_whatsapp": t.NOT_ON_WHATSAPP,
@@ -175,6 +180,11 @@ class WhatsAppDriver:
     async def set_codec(self, codec: str) -> None:
         """Change what the page sends."""
         await self._target.call("setCodec", codec)
+
+    async def play_dtmf(self, digit: str, duration_ms: int) -> None:
+        """Play a key to the far end by the media module."""
+        order = {"hz": list(frequencies(digit)), "level_dbfs": _DTMF_DBFS, "ms": duration_ms, "to": "mic"}
+        await self._target.call("tone", order)
 
     async def stop_media(self) -> None:
         """Detach microphone and speaker."""

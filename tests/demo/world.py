@@ -92,6 +92,7 @@ class WorldOptions:
         key: API key; None lets ``ponte keys create`` choose.
         tap: whether to look at packets, which needs root.
         token: of helper and CDP port; None makes one.
+        srtp: phone and gateway speak SRTP and nothing else.
     """
 
     folder: Path
@@ -101,6 +102,7 @@ class WorldOptions:
     key: str | None = None
     tap: bool = True
     token: str | None = None
+    srtp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +249,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
         phone = await stack.enter_async_context(
             baresip(
                 folder / "baresip", user=PHONE, password=PHONE_PASSWORD, registrar=pbx.address,
-                control_port=ports.phone_control, first_port=ports.phone,
+                control_port=ports.phone_control, first_port=ports.phone, srtp=options.srtp,
             )
         )  # fmt: skip
         tap = stack.enter_context(tapping(phone.rtp_ports, phone.port, ports.pbx, ports.sip)) if options.tap else None
@@ -291,6 +293,7 @@ def _gateway_environment(options: WorldOptions, token: str) -> dict[str, str]:
         "PONTE_WASM_PORT": str(ports.wasm),
         "PONTE_RTP_PORT_MIN": str(ports.rtp.start),
         "PONTE_RTP_PORT_MAX": str(ports.rtp.stop - 1),
+        "PONTE_SRTP": "offer" if options.srtp else "accept",
         "PONTE_STATE_DIR": str(options.folder / "gateway"),
         "PONTE_HELPER_TOKEN": token,
         "PONTE_LOG_FORMAT": "json",

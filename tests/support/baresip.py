@@ -47,6 +47,7 @@ rtp_stats               no
 jitter_buffer_delay     0-0
 module_path             {modules}
 module                  g711.so
+module                  srtp.so
 module                  aubridge.so
 module                  aufile.so
 module                  sndfile.so
@@ -230,6 +231,7 @@ async def baresip(
     registrar: str,
     answer: Literal["auto", "manual"] = "auto",
     codecs: Sequence[str] = ("PCMU", "PCMA"),
+    srtp: bool = False,
     register_timeout_s: float = 10,
     control_port: int = 0,
     first_port: int = 0,
@@ -243,6 +245,7 @@ async def baresip(
         registrar: ``host:port`` of the PBX.
         answer: whether it takes calls by itself.
         codecs: what it offers, in this order.
+        srtp: whether it speaks SRTP (SDES keys), and nothing else.
         register_timeout_s: how long the registration may take.
         control_port: where it takes commands; 0 takes a free port.
         first_port: first of PORTS_NEEDED ports in a row, for whoever hands out several programs' ports; 0 finds some.
@@ -260,7 +263,7 @@ async def baresip(
         ),
         "contacts": "",
         "accounts": f"<sip:{user}@{registrar}>;auth_user={user};auth_pass={password};answermode={answer};regint=60;"
-        f"audio_codecs={','.join(codecs)};ptime=20\n",
+        f"audio_codecs={','.join(codecs)};ptime=20{';mediaenc=srtp-mand' if srtp else ''}\n",
     }  # fmt: skip
     _prepare(folder, files, source, recordings)
     async with running("baresip", ["baresip", "-f", str(folder)], log=folder / "baresip.log") as process:

@@ -4,16 +4,20 @@ One audio stream is spoken; each other m= line of the peer is refused in place (
 
 - An answer keeps every common codec of the offer, in its order, so that either side may switch.
 - ``c=0.0.0.0`` (RFC 2543 hold) is answered as ``sendonly`` is, with ``recvonly``: the peer may play music.
-- SRTP profiles are refused with 488.
+- SRTP is answered with SDES keys (RFC 4568); where an offer has both, it is taken over plain RTP. Keys by DTLS are not
+  known on this side, and are refused with 488.
+- ``a=rtcp-mux`` (RFC 5761) is answered and not offered: every peer can do without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
+from gateway.protocol.sdp.crypto import SECURE_PROFILES, Crypto, CryptoPair, OwnKeys, usable
 from gateway.protocol.sdp.description import (
     Attribute,
     MediaDescription,
@@ -75,6 +79,8 @@ class Negotiated:
         remote_rtcp: the same for RTCP.
         send: payload type towards the peer by codec.
         receive: codec by payload type that the peer may send.
+        crypto: keys of both sides, None for plain RTP.
+        rtcp_mux: RTCP goes by the port of RTP (RFC 5761).
     """
 
     codec: str
@@ -86,6 +92,8 @@ class Negotiated:
     remote_rtcp: tuple[str, int]
     send: Mapping[str, int] = field(default_factory=dict)
     receive: Mapping[int, str] = field(default_factory=dict)
+    crypto: CryptoPair | None = None
+    rtcp_mux: bool = False
 
     @property
     def sends(self) -> bool:
@@ -117,12 +125,25 @@ class SdpSession:
         session_id: number of the o= line, random (RFC 8866 section 5.2).
         codecs: audio codecs that we speak, best first.
         ptime_ms: milliseconds of audio per packet that we ask for.
+        secure: offer SRTP, and nothing else.
+        random_bits: gives random bits that nobody can guess, for SRTP keys.
     """
 
-    def __init__(self, session_id: int, codecs: Sequence[str] = ("PCMU", "PCMA"), ptime_ms: int = 20) -> None:
+    def __init__(
+        self,
+        session_id: int,
+        codecs: Sequence[str] = ("PCMU", "PCMA"),
+        ptime_ms: int = 20,
+        *,
+        secure: bool = False,
+        random_bits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
         self._session_id = session_id
         self._codecs = tuple(codecs)
         self._ptime_ms = ptime_ms
+        self._secure = secure
+        self._keys = OwnKeys(random_bits)
+        self._offered_crypto: list[Crypto] = []
         self._version = 0
         self._sent: SessionDescription | None = None
         self._offered: dict[int, str] | None = None
@@ -139,8 +160,13 @@ class SdpSession:
             direction: ours.
         """
         numbers = self._choose_numbers()
-        profile = self._lines[self._index].profile if self._lines else "RTP/AVP"
+        profile = self._lines[self._index].profile if self._lines else "RTP/SAVP" if self._secure else "RTP/AVP"
         audio = self._audio(profile, {number: name for name, number in numbers.items()}, local, direction, None)
+        pair = self.negotiated.crypto if self.negotiated is not None else None
+        self._offered_crypto = [] if profile not in SECURE_PROFILES else [pair.ours] if pair else self._keys.offer()
+        audio = self._extended(
+            audio, self._offered_crypto, mux=self.negotiated is not None and self.negotiated.rtcp_mux
+        )
         lines = list(self._lines) or [audio]
         lines[self._index] = audio
         self._offered = {number: name for name, number in numbers.items()}
@@ -165,14 +191,16 @@ class SdpSession:
             raise RemoteProtocolError("SDP answer has its m= lines in another order", 488)
         if audio.port == 0:
             raise NoCommonCodec("The peer refused the audio")
-        if audio.profile not in _PROFILES:
+        crypto = self._answered_crypto(audio) if ours.profile in SECURE_PROFILES else None
+        if audio.profile not in (SECURE_PROFILES if crypto is not None else _PROFILES):
             raise NoCommonCodec(f"The peer answered with the transport {audio.profile[:20]!r}, which was not offered")
         theirs = self._common(audio)
         offered_names = set(self._offered.values())
         theirs = {number: name for number, name in theirs.items() if name in offered_names}
         # Some peers send with the numbers of their own answer, though ours hold (RFC 3264 section 6.1).
         receive = {**{n: c for n, c in theirs.items() if n not in self._offered}, **self._offered}
-        negotiated = self._agree(answer, audio, theirs, receive, _direction(ours, self._sent))
+        negotiated = self._agree(answer, audio, theirs, receive, _direction(ours, self._sent), crypto)
+        negotiated = _with_mux(negotiated, mux=ours.has("rtcp-mux") and audio.has("rtcp-mux"))
         self._keep(list(self._sent.media), negotiated)
         return negotiated
 
@@ -194,13 +222,16 @@ class SdpSession:
         index = self._find_audio(offer)
         audio = offer.media[index]
         common = self._common(audio)
-        negotiated = self._agree(offer, audio, common, common, direction)
+        crypto = self._choose_crypto(audio)
+        negotiated = self._agree(offer, audio, common, common, direction, crypto)
+        negotiated = _with_mux(negotiated, mux=audio.has("rtcp-mux"))
         lines = [
             self._audio(audio.profile, common, local, negotiated.direction, negotiated.ptime_ms)
             if position == index
             else MediaDescription(media.media, 0, media.profile, media.formats)
             for position, media in enumerate(offer.media)
         ]
+        lines[index] = self._extended(lines[index], [crypto.ours] if crypto else [], mux=negotiated.rtcp_mux)
         mid = audio.value("mid")
         if mid is not None:
             lines[index] = replace(lines[index], attributes=(*lines[index].attributes, ("mid", mid)))
@@ -211,15 +242,39 @@ class SdpSession:
 
     def _find_audio(self, offer: SessionDescription) -> int:
         audio = [(n, m) for n, m in enumerate(offer.media) if m.media == "audio" and m.port]
+        secure = [(n, m) for n, m in audio if m.profile in SECURE_PROFILES and usable(m.values("crypto"))]
         plain = [(n, m) for n, m in audio if m.profile in _PROFILES]
-        for index, media in plain:
+        for index, media in (*secure, *plain):
             if any(name != _EVENTS for name in self._common(media).values()):
                 return index
         if not audio:
             raise NoCommonCodec("The offer holds no audio")
-        if not plain:
-            raise NoCommonCodec("The offer holds no audio over plain RTP (RTP/AVP), and SRTP is not supported")
+        if not plain and not secure:
+            raise NoCommonCodec("The offer holds no audio over RTP/AVP, nor over RTP/SAVP with SDES keys that we know")
         raise NoCommonCodec
+
+    def _choose_crypto(self, audio: MediaDescription) -> CryptoPair | None:
+        """Return the keys for the answer to *audio*: the first suite that both know (RFC 4568 section 5.1.2)."""
+        if audio.profile not in SECURE_PROFILES:
+            return None
+        theirs = usable(audio.values("crypto"))[0]
+        return CryptoPair(self._keys.line(theirs.tag, theirs.suite), theirs)
+
+    def _answered_crypto(self, audio: MediaDescription) -> CryptoPair:
+        """Return the keys that the answer *audio* chose from our offer (RFC 4568 section 5.1.3)."""
+        offered = {(crypto.tag, crypto.suite): crypto for crypto in self._offered_crypto}
+        lines = usable(audio.values("crypto"))
+        if audio.profile not in SECURE_PROFILES or len(lines) != 1 or (lines[0].tag, lines[0].suite) not in offered:
+            raise NoCommonCodec("The peer did not take the encryption that was offered")
+        return CryptoPair(offered[lines[0].tag, lines[0].suite], lines[0])
+
+    @staticmethod
+    def _extended(media: MediaDescription, crypto: Sequence[Crypto], *, mux: bool) -> MediaDescription:
+        """Return *media* with keys, and with RTCP on the port of RTP."""
+        attributes = [(name, str(media.port) if mux and name == "rtcp" else value) for name, value in media.attributes]
+        attributes += [("rtcp-mux", None)] if mux else []
+        attributes += [("crypto", line.value()) for line in crypto]
+        return replace(media, attributes=tuple(attributes))
 
     def _common(self, media: MediaDescription) -> dict[int, str]:
         """Return codec by payload type, in the order of *media*, each codec once."""
@@ -249,6 +304,7 @@ class SdpSession:
         send: Mapping[int, str],
         receive: Mapping[int, str],
         wanted: HoldDirection,
+        crypto: CryptoPair | None,
     ) -> Negotiated:
         codecs = {name: payload_type for payload_type, name in send.items() if name != _EVENTS}
         if not codecs:
@@ -273,6 +329,7 @@ class SdpSession:
             remote_rtcp=_rtcp(audio, host),
             send=codecs,
             receive=dict(receive),
+            crypto=crypto,
         )
 
     def _audio(
@@ -325,6 +382,10 @@ class SdpSession:
             description = replace(description, origin=replace(origin, version=self._version))
         self._sent = description
         return str(description)
+
+
+def _with_mux(negotiated: Negotiated, *, mux: bool) -> Negotiated:
+    return replace(negotiated, rtcp_mux=True, remote_rtcp=negotiated.remote) if mux else negotiated
 
 
 def _direction(media: MediaDescription, description: SessionDescription) -> HoldDirection:

@@ -66,6 +66,7 @@ class PlayedPage:
         self.refusal: Exception | None = None
         self.dialled: list[str] = []
         self.media: list[str] = []
+        self.keys: list[tuple[str, int]] = []
 
     async def dial(self, number: str) -> PlayedCall:
         self.dialled.append(number)
@@ -81,6 +82,9 @@ class PlayedPage:
 
     async def set_codec(self, codec: str) -> None:
         self.media.append(f"codec {codec}")
+
+    async def play_dtmf(self, digit: str, duration_ms: int) -> None:
+        self.keys.append((digit, duration_ms))
 
     async def stop_media(self) -> None:
         self.media.append("stop")

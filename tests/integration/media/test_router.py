@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import socket
+from array import array
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import pytest
 
 from gateway.codecs import g711
+from gateway.codecs.tones import tone
 from gateway.domain.errors import ConfigError, LocalProtocolError, RemoteProtocolError, Unavailable
 from gateway.domain.ids import CallId
 from gateway.media.lock import LockRules
 from gateway.media.plane import MediaStats, Negotiated, NoCommonCodec
 from gateway.media.router import PacketRouter
+from gateway.protocol.dtmf import PAYLOAD, KeyPress, frequencies
 from gateway.protocol.rtcp import (
     Goodbye,
     ReceiverReport,
@@ -534,3 +538,98 @@ async def test_an_address_that_is_not_ours_is_advertised_all_the_same(bench: Ben
 async def test_an_address_must_be_one(bench: Bench) -> None:
     with pytest.raises(ConfigError):
         await bench.router.create_offer(CALL, local_address="pbx.example.com")
+
+
+async def test_the_phones_keys_are_told_once_and_its_audio_is_silent_meanwhile(bench: Bench) -> None:
+    phone = bench.phone()
+    keys: list[KeyPress] = []
+    await bench.offer(phone)
+    bench.router.connect(CALL, bench.page, keys.append)
+    number = 0
+
+    def say(payload_type: int, payload: bytes, timestamp: int) -> None:
+        nonlocal number
+        number += 1
+        phone.rtp.sendto(build_packet(RtpHeader(payload_type, number, timestamp, 77), payload), phone.to)
+
+    say(0, SOUND, 0)
+    for duration in (160, 320, 480, 640):  # audio in between, as some gateways send it
+        say(101, PAYLOAD.pack(5, 10, duration), 160)
+        say(0, SOUND, duration)
+    for _ in range(3):
+        say(101, PAYLOAD.pack(5, 0x8A, 800), 160)
+    say(101, PAYLOAD.pack(11, 10, 480), 1600)  # its end is lost
+    await until(lambda: len(keys) == 2)
+    assert keys == [KeyPress("5", 100), KeyPress("#", 60)]
+    await until(lambda: len(bench.page.heard) == 5)
+    assert [payload_of(data) for data in bench.page.heard] == [SOUND] + [b"\xff" * 160] * 4
+    bench.router.mute(CALL, 0)
+    assert (bench.stats().sip_to_wa.keys, bench.stats().sip_to_wa.muted) == (2, 4)
+
+
+async def test_a_call_that_ends_while_a_key_is_held_leaves_nothing_behind(bench: Bench) -> None:
+    phone = bench.phone()
+    keys: list[KeyPress] = []
+    await bench.offer(phone)
+    bench.router.connect(CALL, bench.page, keys.append)
+    phone.say(1, payload_type=101, payload=PAYLOAD.pack(5, 10, 160))
+    await until(lambda: bench.stats().sip_to_wa.packets == 1)
+    await bench.router.delete(CALL)
+    await asyncio.sleep(0.4)
+    assert keys == []
+
+
+async def test_a_key_spoken_by_the_page_reaches_the_phone_as_an_event(bench: Bench) -> None:
+    phone = bench.phone()
+    await bench.call(phone)
+    samples = array("h", bytes(640)) + tone(frequencies("7"), -20, 1600) + array("h", bytes(3200))
+    payload = g711.encode("PCMU", samples)
+    for n in range(len(payload) // 160):
+        bench.page.speak(n, payload=payload[n * 160 : n * 160 + 160])
+    await until(lambda: len(phone.heard) == len(payload) // 160)
+    events = [PAYLOAD.unpack(data) for kind, data in heard(phone.heard) if kind == 101]
+    assert {code for code, _, _ in events} == {7}
+    assert [bool(flags & 0x80) for _, flags, _ in events[-4:]] == [False, True, True, True]
+    assert len({parse_header(data).ssrc for data in phone.heard}) == 1
+    numbers = [parse_header(data).sequence for data in phone.heard]
+    assert [(b - a) & 0xFFFF for a, b in itertools.pairwise(numbers)] == [1] * (len(numbers) - 1)
+    assert bench.stats().wa_to_sip.keys == 1
+
+
+async def test_keys_stay_in_the_audio_for_a_phone_that_takes_no_events(bench: Bench) -> None:
+    phone = bench.phone()
+    negotiated = await bench.call(phone, change=lambda sdp: sdp.replace(" 101\r\n", "\r\n"))
+    assert negotiated.telephone_event is None
+    payload = g711.encode("PCMU", tone(frequencies("7"), -20, 1600))
+    for n in range(10):
+        bench.page.speak(n, payload=payload[n * 160 : n * 160 + 160])
+    await until(lambda: len(phone.heard) == 10)
+    assert b"".join(data for _, data in heard(phone.heard)) == payload
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 30, 60])
+async def test_packets_have_the_length_that_the_phone_asked_for(bench: Bench, ptime_ms: int) -> None:
+    phone = bench.phone()
+    await bench.call(phone, change=lambda sdp: sdp.replace("a=ptime:20", f"a=ptime:{ptime_ms}"))
+    for n in range(6):
+        bench.page.speak(n, payload=bytes((n,)) * 160)
+    long = bytes(range(240)) * 2
+    for n in range(2):
+        phone.say(n, payload=long[: 8 * ptime_ms])
+    await until(lambda: len(phone.heard) == 120 // ptime_ms and len(bench.page.heard) == 2)
+    assert b"".join(data for _, data in heard(phone.heard)) == b"".join(bytes((n,)) * 160 for n in range(6))
+    assert {len(data) for _, data in heard(phone.heard)} == {8 * ptime_ms}
+    assert [payload_of(data) for data in bench.page.heard] == [long[: 8 * ptime_ms]] * 2
+
+
+async def test_a_phone_that_changes_the_length_hears_one_stream(bench: Bench) -> None:
+    phone = bench.phone()
+    await bench.call(phone)
+    for n, ptime_ms in enumerate((20, 40, 20)):
+        await bench.offer(phone, change=lambda sdp, p=ptime_ms: sdp.replace("a=ptime:20", f"a=ptime:{p}"))  # type: ignore[misc]
+        for k in range(4):
+            bench.page.speak(4 * n + k)
+    await until(lambda: len(phone.heard) == 4 + 2 + 4)
+    headers = [parse_header(data) for data in phone.heard]
+    assert {(b.sequence - a.sequence) & 0xFFFF for a, b in itertools.pairwise(headers)} == {1}
+    assert [b.timestamp - a.timestamp for a, b in itertools.pairwise(headers)] == [160] * 4 + [320] * 2 + [160] * 3

@@ -185,8 +185,8 @@ def test_the_first_audio_that_we_speak_is_taken() -> None:
 @pytest.mark.parametrize(
     ("media", "why"),
     [
-        (["m=audio 4000 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x"], "SRTP"),
-        (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "SRTP"),
+        (["m=audio 4000 RTP/SAVP 0", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x"], "SDES keys"),
+        (["m=audio 4000 UDP/TLS/RTP/SAVPF 0"], "SDES keys"),
         (["m=video 4000 RTP/AVP 96"], "no audio"),
         (["m=audio 0 RTP/AVP 0"], "no audio"),
         ([], "no audio"),
