@@ -72,6 +72,11 @@ export class Engine {
     this.tap.onChange = () => {
       this.microphone.feedChanged();
     };
+    this.tap.onLost = () => {
+      // The gateway makes another connection at once, in a call too.
+      this.peer.close();
+      parts.emit({ type: 'media.state', state: 'closed' });
+    };
     this.speaker = new Speaker({
       ...parts.speaker,
       onTrack: (track) => {

@@ -26,13 +26,18 @@ export interface TapParts {
 export class Tap {
   /** Told when a feed begins or ends to be there. */
   onChange: () => void = () => undefined;
+  /** Told when the worker failed that the current connection's frames go through: Chrome lets nobody out of it again. */
+  onLost: () => void = () => undefined;
   private worker: Worker | null = null;
   private ready = false;
   private attached = false;
   private failed = false;
   private passed = true;
-  private readonly settled = Promise.withResolvers<void>();
-  private receiver: RTCRtpReceiver | null = null;
+  private settle: () => void = () => undefined;
+  private readonly settled = new Promise<void>((resolve) => {
+    this.settle = resolve;
+  });
+  private used = false;
   private ring: SharedArrayBuffer | null = null;
 
   constructor(private readonly parts: TapParts) {}
@@ -51,19 +56,19 @@ export class Tap {
       this.fail(describe(fault));
     }
     await Promise.race([
-      this.settled.promise,
+      this.settled,
       new Promise((resolve) => {
         setTimeout(resolve, START_TIMEOUT_MS);
       }),
     ]);
-    if (!this.ready) this.fail('it did not start in time');
+    if (!this.isReady()) this.fail('it did not start in time');
   }
 
   /** Take the frames of this receiver instead of those of the last. */
   attach(receiver: RTCRtpReceiver): void {
     const { Transform } = this.parts;
     if (!this.ready || this.worker === null || Transform === undefined) return;
-    this.receiver = receiver;
+    this.used = true;
     try {
       receiver.transform = new Transform(this.worker);
     } catch (fault) {
@@ -87,13 +92,18 @@ export class Tap {
     this.say({ type: 'track', passed });
   }
 
+  /** Asked anew after waiting. */
+  private isReady(): boolean {
+    return this.ready;
+  }
+
   private begin(): void {
     const { Worker, Transform } = this.parts;
     const url = this.parts.scriptUrl();
     if (Worker === undefined || Transform === undefined || url === null) {
       this.parts.log('info', 'the microphone takes the plain track: the page gives no worker for encoded frames');
       this.failed = true;
-      this.settled.resolve();
+      this.settle();
       return;
     }
     const worker = new Worker(url as URL);
@@ -106,7 +116,7 @@ export class Tap {
     worker.onmessage = (event: MessageEvent<FromTap>) => {
       if (event.data.type === 'ready') {
         this.ready = true;
-        this.settled.resolve();
+        this.settle();
       } else if (!this.attached) {
         this.attached = true;
         this.onChange();
@@ -122,16 +132,12 @@ export class Tap {
     this.failed = true;
     this.ready = false;
     this.attached = false;
-    this.settled.resolve();
+    this.settle();
     this.parts.log('warning', `the microphone takes the plain track: the worker for encoded frames failed (${why})`);
-    try {
-      if (this.receiver !== null) this.receiver.transform = null;
-    } catch {
-      // Its connection is closed.
-    }
     this.worker?.terminate();
     this.worker = null;
     this.onChange();
+    if (this.used) this.onLost();
   }
 
   private say(message: ToTap, transfer: Transferable[] = []): void {
