@@ -246,6 +246,7 @@ static void begin_concealing(void) {
     jb.period_length = lag;
     jb.period_at = 0;
     jb.concealed = 0;
+    jb.merged = 0;
     jb.step = past(1) - past(lag + 1);
     jb.concealing = 1;
 }

@@ -2,12 +2,12 @@
  * The right to start a worker in a page that enforces Trusted Types.
  *
  * Such a page names the policies it allows, and each only once, so that there is none for us to make. What the page makes
- * for its own scripts is made with one more rule instead: our script's very address is one of them. Whatever the page
- * itself asks of its policy, it gets the page's own answer.
+ * for its own scripts trusts our script's very address as well. Whatever else is asked of that policy, the page's own rule
+ * answers; a policy without a rule for scripts stays as it is.
  */
 
 import type { Log } from '../events.ts';
-import { patchMethod } from './patch.ts';
+import { NATIVE, patchMethod } from './patch.ts';
 
 type MakeScriptUrl = (text: string, ...rest: unknown[]) => unknown;
 
@@ -34,7 +34,9 @@ export class ScriptUrl {
     if (factory === undefined) return;
     this.needed = true;
     patchMethod(factory.prototype, 'createPolicy', log, (_self, [name, rules, ...rest], native) => {
-      const policy = native([name, this.widened(rules), ...rest]) as Policy;
+      const theirs = (rules as Rules | null | undefined)?.createScriptURL;
+      if (typeof theirs !== 'function') return NATIVE;
+      const policy = native([name, this.widened(rules as Rules, theirs), ...rest]) as Policy;
       this.policy ??= policy;
       return policy;
     });
@@ -49,16 +51,9 @@ export class ScriptUrl {
     return this.policy?.createScriptURL(this.url) ?? null;
   }
 
-  private widened(rules: unknown): object {
-    const { url } = this;
-    const given = (rules ?? {}) as Rules;
-    const theirs = given.createScriptURL;
-    const createScriptURL: MakeScriptUrl = (text, ...rest) => {
-      if (text === url) return url;
-      // As the browser says it of a policy that was made without this rule.
-      if (typeof theirs !== 'function') throw new TypeError("Policy's TrustedTypePolicyOptions did not specify a rule");
-      return theirs(text, ...rest);
-    };
-    return Object.create(given, { createScriptURL: { value: createScriptURL } }) as object;
+  private widened(rules: Rules, theirs: MakeScriptUrl): object {
+    const createScriptURL: MakeScriptUrl = (text, ...rest) => (text === this.url ? text : theirs(text, ...rest));
+    // The other rules are found on the prototype, wherever the page has them.
+    return Object.create(rules, { createScriptURL: { value: createScriptURL } }) as object;
   }
 }
