@@ -1,4 +1,4 @@
-"""The microphone by encoded frames from before Chrome's jitter buffer, in real Chromium: that it holds, and falls back."""
+"""The microphone by encoded frames from before Chrome's jitter buffer, in real Chromium: it holds, and falls back."""
 
 from __future__ import annotations
 
@@ -180,6 +180,14 @@ async def test_the_plain_track_is_heard_when_the_worker_fails(browser: ChromiumP
         stats = await page.call("stats")
         assert (stats["mic_path"], stats["mic_buffer"]) == ("track", None)
         assert any("plain track" in event.get("message", "") for event in events)
+
+
+async def test_frames_go_on_to_the_plain_track_where_wasm_is_forbidden(browser: ChromiumProcess) -> None:
+    async with listening(browser, f"{SHARED}&nowasm") as (page, _, _):
+        await hears(page, 1000)
+        stats = await page.call("stats")
+        assert (stats["mic_path"], stats["mic_buffer"]) == ("track", None)
+        assert stats["jitter_buffer_ms"] > 0
 
 
 async def test_the_page_finds_its_policy_as_it_made_it(browser: ChromiumProcess) -> None:
