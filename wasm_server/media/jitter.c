@@ -8,14 +8,15 @@
 #define MOST_LAG 120 /* 67 Hz */
 #define SLOTS 8
 
-static const uint32_t SLOT = 2000;  /* 250 ms in which the latest packet counts */
+static const uint32_t SLOT = 4000;  /* 500 ms in which the latest packet counts */
 static const int32_t MARGIN = 80;   /* 10 ms */
 static const int32_t TOO_MUCH = 40; /* 5 ms above the aim: time is taken out */
 static const int32_t TOO_LITTLE = 32;
 static const int32_t OVERSHOOT = 24; /* less than either, so that no change provokes its contrary */
 static const int32_t HURRY = 160;    /* 20 ms off the aim: one change follows the other, however it sounds */
 static const int32_t LEAP = 2400;    /* 300 ms above it, the oldest sound is given up */
-static const uint32_t REST = 800;    /* between changes where there is no hurry */
+static const uint32_t REST = 800;    /* between changes where there is no hurry, */
+static const uint32_t LONG_REST = 3200; /* and where all that is at stake is a little delay */
 static const uint32_t LOOK = 40;     /* between looks at the aim */
 static const int32_t FORGET = 3200;  /* 400 ms without a packet: the line is learnt anew */
 static const int32_t HOLD = 160;     /* concealment at its full level, and then down to nothing at FADED */
@@ -283,7 +284,7 @@ static void look(void) {
     if (jb.concealing || (off <= TOO_MUCH && off >= -TOO_LITTLE)) {
         return;
     }
-    if (jb.played - jb.changed < REST && off <= HURRY && off >= -HURRY) {
+    if (jb.played - jb.changed < (off > 0 ? LONG_REST : REST) && off <= HURRY && off >= -HURRY) {
         return;
     }
     change(off, off > 0);

@@ -2,7 +2,7 @@
  * A jitter buffer for G.711 at 8 kHz: samples by timestamp in, one sample after the other out.
  *
  * Time is counted in samples that went out ("played"); a packet's lateness is that count less its timestamp. The reading
- * position stays so far behind that packets come `MARGIN` early, but for those that came late in one quarter second of
+ * position stays so far behind that packets come `MARGIN` early, but for those that came late in one half second of
  * the last eight only.
  */
 #ifndef PONTE_MEDIA_JITTER_H

@@ -19,6 +19,7 @@ OVERSHOOT: Final = 24
 HURRY: Final = 160
 LEAP: Final = 2400
 REST: Final = 800
+LONG_REST: Final = 3200
 LOOK: Final = 40
 FORGET: Final = 3200
 HOLD: Final = 160
@@ -29,7 +30,7 @@ LEAST_PITCH: Final = 40
 LEAST_LAG: Final = 20
 MOST_LAG: Final = 120
 SLOTS: Final = 8
-SLOT: Final = 2000
+SLOT: Final = 4000
 ALIKE: Final = 0.7
 QUIET: Final = 1e-5
 PAST: Final = 512
@@ -245,7 +246,7 @@ class Jitter:
             return
         if self._concealment is not None or -TOO_LITTLE <= off <= TOO_MUCH:
             return
-        if self._played - self._changed >= REST or abs(off) > HURRY:
+        if self._played - self._changed >= (LONG_REST if off > 0 else REST) or abs(off) > HURRY:
             self._change(off)
 
     def _sound_now(self) -> float:

@@ -107,13 +107,12 @@ def test_a_quiet_line_waits_10_ms(wasm_path: Path) -> None:
 
 def test_jitter_is_followed_and_forgotten(wasm_path: Path) -> None:
     tone = steady(sine(RATE_HZ, 1000, -10, 10.0))
-    calm, rough = tone[250:], lines.jittered(tone[:250], 0.04, seed=5)
+    calm, rough = tone[200:], lines.jittered(tone[:200], 0.04, seed=5)
     buffer = WasmBuffer(wasm_path, 16000)
-    sound = played(buffer, [*rough, *calm], 16000, 5.0)
+    played(buffer, [*rough, *calm], 16000, 4.0)
     assert 20 <= buffer.stats()["wait_ms"] <= 60
     late = buffer.stats()["late_ms"] + buffer.stats()["concealed_ms"]
     assert late < 100
-    del sound
     buffer = WasmBuffer(wasm_path, 16000)
     played(buffer, [*rough, *calm], 16000, 9.9)
     assert buffer.stats()["wait_ms"] < 20
@@ -156,10 +155,10 @@ def test_a_line_that_stops_comes_back_with_little_delay(wasm_path: Path, gap_s: 
 def test_a_backlog_is_drained_quickly_and_cleanly(wasm_path: Path) -> None:
     line = lines.stalled(steady(sine(RATE_HZ, 1000, -10, 3.0)), 1.0, 0.25)
     buffer = WasmBuffer(wasm_path, 16000)
-    sound = played(buffer, line, 16000, 2.0)
+    sound = played(buffer, line, 16000, 2.9)
     assert buffer.stats()["wait_ms"] < 30
     assert buffer.stats()["taken_ms"] > 150
-    assert all(sinad_db > 30 for sinad_db, _ in sinads(sound, 16000, skip_s=1.4))
+    assert all(sinad_db > 30 for sinad_db, _ in sinads(sound, 16000, skip_s=1.6))
 
 
 @pytest.mark.parametrize("ppm", [-500, 500])

@@ -26,7 +26,7 @@ export interface Stats {
 /** Times in ms; all but the first two are sums since the place where the page listens was made. */
 export interface MicBuffer {
   readonly wait_ms: number;
-  /** How much longer packets should wait, by the latest of the last two seconds. */
+  /** How much longer packets should wait, by the latest of the last four seconds. */
   readonly short_ms: number;
   readonly packets: number;
   readonly concealed_ms: number;
