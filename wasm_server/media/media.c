@@ -1,7 +1,9 @@
-/* Buffers, mixing, tone and meter. The limiter is in limiter.c. twin.py says the same in Python. */
+/* Buffers, mixing, tone and meter. The rest is in files of its own. twin.py says the same in Python. */
 #include "abi.h"
+#include "jitter.h"
 #include "limiter.h"
 #include "math.h"
+#include "resample.h"
 
 /* A sample this close to full scale has been cut, or will be by whatever comes next. */
 static const float CLIP_LEVEL = 0.999f;
@@ -12,6 +14,7 @@ static const double FADE_S = 0.005;
 
 static float inputs_buffer[MEDIA_MAX_INPUTS][MEDIA_BLOCK_FRAMES];
 static float output_buffer[MEDIA_BLOCK_FRAMES];
+static uint8_t frame_buffer[MEDIA_FRAME_BYTES];
 static double sample_rate = 48000.0;
 
 static struct {
@@ -56,6 +59,8 @@ void media_init(float sample_rate_hz) {
     meter.silent_frames = 0;
     media_meter_reset();
     limiter_init(sample_rate);
+    jitter_init();
+    resample_init((uint32_t)(sample_rate + 0.5));
 }
 
 void media_mix(uint32_t inputs, uint32_t frames) {
@@ -158,6 +163,24 @@ uint32_t media_silent_frames(void) { return meter.silent_frames; }
 
 void media_limit(uint32_t frames) { limiter_run(output_buffer, within(frames)); }
 uint32_t media_limit_delay(void) { return limiter_delay(); }
+
+uint8_t *media_frame(void) { return frame_buffer; }
+uint32_t media_frame_bytes(void) { return MEDIA_FRAME_BYTES; }
+
+void media_jitter_push(uint32_t length, uint32_t law, uint32_t timestamp, uint32_t stream) {
+    if (length <= MEDIA_FRAME_BYTES) {
+        jitter_push(frame_buffer, length, law, timestamp, stream);
+    }
+}
+
+void media_jitter_read(uint32_t index, uint32_t frames) {
+    if (index < MEDIA_MAX_INPUTS) {
+        resample_read(inputs_buffer[index], within(frames));
+    }
+}
+
+void media_jitter_reset(void) { jitter_init(); }
+double media_jitter_stat(uint32_t index) { return jitter_stat(index); }
 
 void media_process(uint32_t inputs, uint32_t frames) {
     media_mix(inputs, frames);

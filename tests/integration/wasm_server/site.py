@@ -68,6 +68,15 @@ registerProcessor("listener", Listener);
 """
 
 SCRIPT: Final = """
+// As a page does that has workers of its own. Without a policy the bundle gets no worker either.
+if (new URLSearchParams(location.search).has("worker")) {
+  globalThis.policy = trustedTypes.createPolicy("site", {
+    createScriptURL(text) {
+      if (text !== "/page.js") throw new TypeError("not a script of this site");
+      return text;
+    },
+  });
+}
 globalThis.contexts = {};
 globalThis.open = async (rate) => {
   const context = new AudioContext({sampleRate: rate});
@@ -91,12 +100,15 @@ globalThis.listen = (context, source) => {
 # The page's script comes by src, and no policy of the page knows us.
 POLICY: Final = "script-src 'self'; object-src 'none'; require-trusted-types-for 'script'"
 
+ISOLATION: Final = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
+
 
 def _site() -> Starlette:
     def page(request: Request) -> Response:
         policy = POLICY if "nowasm" in request.query_params else POLICY.replace("'self'", "'self' 'wasm-unsafe-eval'")
         text = "<!doctype html><title>site</title><script src=/page.js></script><p>page"
-        return Response(text, media_type="text/html", headers={"content-security-policy": policy})
+        headers = {"content-security-policy": policy, **(ISOLATION if "isolated" in request.query_params else {})}
+        return Response(text, media_type="text/html", headers=headers)
 
     def script(_request: Request) -> Response:
         return Response(SCRIPT, media_type="text/javascript")

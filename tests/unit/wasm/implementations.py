@@ -59,8 +59,13 @@ class Wasm:
         address = self.call("media_output")
         self._memory.write(self._store, struct.pack(f"<{len(samples)}f", *samples), address)  # type: ignore[union-attr]
 
+    def write_bytes(self, address: int, data: bytes) -> None:
+        self._memory.write(self._store, data, address)  # type: ignore[union-attr]
+
     def read_output(self, frames: int) -> list[float]:
-        address = self.call("media_output")
+        return self.read_floats(self.call("media_output"), frames)
+
+    def read_floats(self, address: int, frames: int) -> list[float]:
         raw = self._memory.read(self._store, address, address + 4 * frames)  # type: ignore[union-attr]
         return list(struct.unpack(f"<{frames}f", raw))
 

@@ -15,6 +15,7 @@
 
 #define MEDIA_MAX_INPUTS 8
 #define MEDIA_BLOCK_FRAMES 1024
+#define MEDIA_FRAME_BYTES 160
 
 #define MEDIA_EXPORT(name) __attribute__((export_name(#name))) name
 
@@ -56,6 +57,25 @@ uint32_t MEDIA_EXPORT(media_silent_frames)(void);
 /* Holds the output at or below the ceiling; delays it by media_limit_delay() frames. */
 void MEDIA_EXPORT(media_limit)(uint32_t frames);
 uint32_t MEDIA_EXPORT(media_limit_delay)(void);
+
+/*
+ * The jitter buffer for encoded sound (jitter.h). A frame of G.711, at most MEDIA_FRAME_BYTES long, is written to
+ * media_frame() and pushed; `law` is its RTP payload type (0 PCMU, 8 PCMA, others are ignored), `timestamp` that of its
+ * first sample, and a new `stream` number says that the timestamps have nothing to do with the earlier ones.
+ */
+uint8_t *MEDIA_EXPORT(media_frame)(void);
+uint32_t MEDIA_EXPORT(media_frame_bytes)(void);
+void MEDIA_EXPORT(media_jitter_push)(uint32_t length, uint32_t law, uint32_t timestamp, uint32_t stream);
+/* Writes the next frames, at the sample rate of media_init, to an input buffer. */
+void MEDIA_EXPORT(media_jitter_read)(uint32_t index, uint32_t frames);
+/* Forgets the line and all sound; for a reader that was away. */
+void MEDIA_EXPORT(media_jitter_reset)(void);
+/*
+ * Since the last reset: 0 packets; 1 how long one waits before its turn, on average over the last 16; 2 how much longer
+ * it should; 3 concealed; 4 came too late; 5 taken out and 6 put in to keep the delay; 7 given up after a stall, all
+ * in ms; 8 times that the line was learnt anew.
+ */
+double MEDIA_EXPORT(media_jitter_stat)(uint32_t index);
 
 /* mix, tone, meter and limit in one call. */
 void MEDIA_EXPORT(media_process)(uint32_t inputs, uint32_t frames);

@@ -7,7 +7,7 @@ if (!folder) throw new Error('usage: bundle.mjs FOLDER');
 const source = (name) => join(import.meta.dirname, '..', 'src', name);
 
 await build({
-  entryPoints: { page: source('main.ts'), worklet: source('worklet/worklet.ts') },
+  entryPoints: { page: source('main.ts'), worklet: source('worklet/entry.ts') },
   outdir: folder,
   bundle: true,
   format: 'iife',

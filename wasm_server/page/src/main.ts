@@ -9,6 +9,7 @@ import { AudioGraph } from './hooks/audio-graph.ts';
 import { installAudioSource } from './hooks/audio-source.ts';
 import { installMediaDevices } from './hooks/media-devices.ts';
 import { MediaElements } from './hooks/media-elements.ts';
+import { ScriptUrl } from './hooks/script-url.ts';
 import { MicrophoneTracks } from './hooks/tracks.ts';
 import { Bindings } from './whatsapp/bindings.ts';
 import { Calls } from './whatsapp/calls.ts';
@@ -41,6 +42,7 @@ function install(scope: PageScope, config: PonteConfig): void {
   const WorkletNode = scope.AudioWorkletNode;
   const nativeSource = Reflect.get(scope.AudioContext.prototype, 'createMediaStreamSource');
   const Context = scope.AudioContext;
+  const { Worker, RTCRtpScriptTransform } = scope as Partial<typeof scope>;
 
   const graph = new AudioGraph((cut) => {
     engine.speaker.graphChanged(cut);
@@ -48,6 +50,8 @@ function install(scope: PageScope, config: PonteConfig): void {
   const native = graph.install(scope, log);
   const elements = new MediaElements(scope, now);
   elements.install(log);
+  const scriptUrl = new ScriptUrl(config.workletUrl);
+  scriptUrl.install(scope as unknown as Parameters<ScriptUrl['install']>[0], log);
   const worklets = new Worklets(WorkletNode, config.workletUrl, config.wasm);
   const tracks = new MicrophoneTracks(
     () => engine.microphone.plainTrack(),
@@ -65,6 +69,13 @@ function install(scope: PageScope, config: PonteConfig): void {
       log,
     },
     speaker: { graph, native, worklets, log },
+    tap: {
+      Worker,
+      Transform: RTCRtpScriptTransform,
+      scriptUrl: () => scriptUrl.get(),
+      isolated: scope.crossOriginIsolated,
+      log,
+    },
     Connection,
     Audio: scope.Audio,
     elements,

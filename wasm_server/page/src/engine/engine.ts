@@ -3,11 +3,12 @@
 import { PonteError, describe } from '../errors.ts';
 import type { Emit, Log } from '../events.ts';
 import type { MediaElements } from '../hooks/media-elements.ts';
-import type { ToneOrder } from '../worklet/messages.ts';
+import type { LineReading, ToneOrder } from '../worklet/messages.ts';
 import type { Meter, MeterStats } from './meters.ts';
 import { Microphone, type MicrophoneParts } from './microphone.ts';
 import { Peer, type Codec } from './peer.ts';
 import { Speaker, type SpeakerParts } from './speaker.ts';
+import { Tap, type TapParts } from './tap.ts';
 
 export interface Stats {
   readonly mic: MeterStats;
@@ -16,11 +17,30 @@ export interface Stats {
   readonly ice: string;
   /** Wait in Chrome's jitter buffer since the last call of stats(), the largest part of the delay towards WhatsApp. */
   readonly jitter_buffer_ms: number | null;
+  /** Whether the microphone plays frames from before that buffer, through the media module's own, or Chrome's track. */
+  readonly mic_path: 'encoded' | 'track';
+  /** The media module's jitter buffer where the page listens; null without. */
+  readonly mic_buffer: MicBuffer | null;
+}
+
+/** Times in ms; all but the first two are sums since the place where the page listens was made. */
+export interface MicBuffer {
+  readonly wait_ms: number;
+  /** How much longer packets should wait, by the latest of the last four seconds. */
+  readonly short_ms: number;
+  readonly packets: number;
+  readonly concealed_ms: number;
+  readonly late_ms: number;
+  readonly taken_out_ms: number;
+  readonly put_in_ms: number;
+  readonly given_up_ms: number;
+  readonly restarts: number;
 }
 
 export interface EngineParts {
   readonly microphone: MicrophoneParts;
   readonly speaker: Omit<SpeakerParts, 'onTrack'>;
+  readonly tap: TapParts;
   readonly Connection: typeof RTCPeerConnection;
   readonly Audio: typeof Audio;
   readonly elements: MediaElements;
@@ -38,10 +58,25 @@ export class Engine {
   readonly speaker: Speaker;
   private readonly peer: Peer;
   private readonly holder: HTMLAudioElement;
+  private readonly tap: Tap;
+  private remote: MediaStreamTrack | null = null;
+  private trackNeeded = true;
   private started = false;
 
   constructor(private readonly parts: EngineParts) {
-    this.microphone = new Microphone(parts.microphone, parts.sleeps);
+    this.tap = new Tap(parts.tap);
+    this.microphone = new Microphone(parts.microphone, parts.sleeps, () => this.tap.feed());
+    this.microphone.onTrackNeeded = (needed) => {
+      this.needTrack(needed);
+    };
+    this.tap.onChange = () => {
+      this.microphone.feedChanged();
+    };
+    this.tap.onLost = () => {
+      // The gateway makes another connection at once, in a call too.
+      this.peer.close();
+      parts.emit({ type: 'media.state', state: 'closed' });
+    };
     this.speaker = new Speaker({
       ...parts.speaker,
       onTrack: (track) => {
@@ -61,8 +96,13 @@ export class Engine {
           parts.emit({ type: 'media.state', state });
         },
         remote: (track) => {
-          this.hold(track);
+          this.remote = track;
+          this.hold();
           this.microphone.setRemote(track);
+        },
+        prepare: () => this.tap.prepare(),
+        receiver: (receiver) => {
+          this.tap.attach(receiver);
         },
       },
       parts.log,
@@ -109,6 +149,8 @@ export class Engine {
       worklet,
       ice: this.peer.ice,
       jitter_buffer_ms: await this.peer.jitterBufferMs(),
+      mic_path: this.microphone.encoded ? 'encoded' : 'track',
+      mic_buffer: bufferOf(this.microphone.line),
     };
   }
 
@@ -119,18 +161,42 @@ export class Engine {
     return null;
   }
 
-  private hold(track: MediaStreamTrack | null): void {
-    if (track === null) {
+  /** A track that nobody listens to need not be decoded. */
+  private needTrack(needed: boolean): void {
+    this.tap.pass(needed);
+    if (needed === this.trackNeeded) return;
+    this.trackNeeded = needed;
+    this.hold();
+  }
+
+  private hold(): void {
+    if (this.remote === null || !this.trackNeeded) {
       this.holder.srcObject = null;
       return;
     }
-    this.holder.srcObject = new this.parts.microphone.MediaStream([track]);
+    this.holder.srcObject = new this.parts.microphone.MediaStream([this.remote]);
     this.holder.play().catch((fault: unknown) => {
       // Replaced by a newer track before it began.
       if (fault instanceof Error && fault.name === 'AbortError') return;
       this.parts.log('error', `the remote track does not play: ${describe(fault)}`);
     });
   }
+}
+
+function bufferOf(line: LineReading | null): MicBuffer | null {
+  if (line === null) return null;
+  const tenths = (ms: number): number => Math.round(10 * ms) / 10;
+  return {
+    wait_ms: tenths(line.waitMs),
+    short_ms: tenths(line.shortMs),
+    packets: line.packets,
+    concealed_ms: tenths(line.concealedMs),
+    late_ms: tenths(line.lateMs),
+    taken_out_ms: tenths(line.takenOutMs),
+    put_in_ms: tenths(line.putInMs),
+    given_up_ms: tenths(line.givenUpMs),
+    restarts: line.restarts,
+  };
 }
 
 function codecOf(value: unknown): Codec {

@@ -1,10 +1,15 @@
-/** The page's microphone: what the gateway sends, in every place where the page listens to it. */
+/**
+ * The page's microphone: what the gateway sends, in every place where the page listens to it.
+ *
+ * A place plays encoded frames through the media module's jitter buffer where it can, and Chrome's own track else.
+ */
 
 import type { Log } from '../events.ts';
 import { logFault } from '../events.ts';
 import type { NativeGraph } from '../hooks/audio-graph.ts';
 import type { HandedTrack } from '../hooks/tracks.ts';
-import type { ToneOrder } from '../worklet/messages.ts';
+import type { Feed } from '../worklet/frames.ts';
+import type { LineReading, ToneOrder } from '../worklet/messages.ts';
 import { Meter } from './meters.ts';
 import { Stage, mono, ramp, type StagePath } from './stage.ts';
 import type { Worklets } from './worklets.ts';
@@ -21,6 +26,9 @@ export interface MicrophoneParts {
   readonly log: Log;
 }
 
+/** Where encoded frames come from; null while there are none to be had. */
+export type MakeFeed = () => Feed | null;
+
 /** The microphone in one context: stage → gate → the node the page has. */
 class Outlet {
   readonly stage: Stage;
@@ -28,20 +36,33 @@ class Outlet {
   /** Taken at once: the node itself soon poses as a source node, which has no gain. */
   private readonly level: AudioParam;
   private source: AudioNode | null = null;
+  private remote: MediaStream | null = null;
+  private feed: Feed | null = null;
+  line: LineReading | null = null;
 
   constructor(
     readonly context: AudioContext,
     gate: GainNode,
     private readonly parts: MicrophoneParts,
     meter: Meter,
+    private readonly onFailed: () => void,
   ) {
     const { graph, worklets, log } = parts;
     this.stage = new Stage(
       context,
       graph,
       worklets,
-      (reading) => {
-        meter.add(reading);
+      {
+        meter: (reading) => {
+          meter.add(reading);
+        },
+        line: (reading) => {
+          this.line = reading;
+        },
+        failed: () => {
+          this.choose();
+          this.onFailed();
+        },
       },
       log,
     );
@@ -55,9 +76,26 @@ class Outlet {
     this.floor.start();
   }
 
+  /** Whether it plays, or will as soon as its worklet is there, encoded frames. */
+  get encoded(): boolean {
+    return this.feed !== null && !this.stage.failed;
+  }
+
   listen(remote: MediaStream | null): void {
+    this.remote = remote;
+    this.choose();
+  }
+
+  take(feed: Feed | null): void {
+    this.feed = feed;
+    this.line = null;
+    this.stage.listen(feed);
+    this.choose();
+  }
+
+  private choose(): void {
     if (this.source !== null) this.stage.unfeed(this.source);
-    this.source = remote === null ? null : this.parts.source(this.context, remote);
+    this.source = this.remote === null || this.encoded ? null : this.parts.source(this.context, this.remote);
     if (this.source !== null) this.stage.feed(this.source);
   }
 
@@ -80,6 +118,8 @@ export class Microphone {
   private warm = false;
   private plain: { context: AudioContext; track: MediaStreamTrack; outlet: Outlet } | null = null;
   private outlets = new Map<Outlet, HandedTrack>();
+  /** Told whether anybody listens to the plain track. */
+  onTrackNeeded: (needed: boolean) => void = () => undefined;
 
   /**
    * @param sleeps the page is known to listen in Web Audio only: the plain track's own context sleeps while it does.
@@ -87,10 +127,21 @@ export class Microphone {
   constructor(
     private readonly parts: MicrophoneParts,
     private readonly sleeps: boolean,
+    private readonly makeFeed: MakeFeed,
   ) {}
 
   get path(): StagePath {
     return this.active()?.stage.path ?? 'plain';
+  }
+
+  /** Whether the page hears encoded frames from before Chrome's jitter buffer. */
+  get encoded(): boolean {
+    return this.active()?.encoded ?? false;
+  }
+
+  /** The jitter buffer's figures where the page listens now. */
+  get line(): LineReading | null {
+    return this.encoded ? (this.active()?.line ?? null) : null;
   }
 
   /** The track behind every track the page is given. Lives as long as the document. */
@@ -104,10 +155,10 @@ export class Microphone {
       graph.connect(gate, destination);
       const [track] = destination.stream.getAudioTracks();
       if (track === undefined) throw new Error('a stream destination without a track');
-      const outlet = new Outlet(context, gate, this.parts, this.meter);
-      outlet.listen(this.remote);
+      const outlet = this.outlet(context, gate);
       outlet.open(this.started);
       this.plain = { context, track, outlet };
+      this.trackNeeded();
       this.rest();
     }
     return this.plain.track;
@@ -133,7 +184,7 @@ export class Microphone {
   makeSource(context: BaseAudioContext, track: HandedTrack): AudioNode | null {
     if (context.state === 'closed' || !('createMediaStreamSource' in context)) return null;
     const gate = mono(context);
-    const outlet = new Outlet(context as AudioContext, gate, this.parts, this.meter);
+    const outlet = this.outlet(context as AudioContext, gate);
     this.outlets.set(outlet, track);
     this.warm = false;
     const listening = new AbortController();
@@ -141,6 +192,7 @@ export class Microphone {
       if (!this.outlets.delete(outlet)) return;
       listening.abort();
       outlet.close();
+      this.trackNeeded();
       this.rest();
     };
     track.onChange(() => {
@@ -154,8 +206,8 @@ export class Microphone {
       },
       { signal: listening.signal },
     );
-    outlet.listen(this.remote);
     outlet.open(this.started && track.audible);
+    this.trackNeeded();
     this.rest();
     return gate;
   }
@@ -163,6 +215,12 @@ export class Microphone {
   setRemote(track: MediaStreamTrack | null): void {
     this.remote = track === null ? null : new this.parts.MediaStream([track]);
     for (const outlet of this.everyOutlet()) outlet.listen(this.remote);
+  }
+
+  /** Encoded frames can be had from now on, or no more. */
+  feedChanged(): void {
+    for (const outlet of this.everyOutlet()) outlet.take(this.makeFeed());
+    this.trackNeeded();
   }
 
   start(): void {
@@ -186,6 +244,19 @@ export class Microphone {
   /** Where the page listens now: the newest of its own contexts, else the plain track. */
   private active(): Outlet | null {
     return [...this.outlets.keys()].at(-1) ?? this.plain?.outlet ?? null;
+  }
+
+  private outlet(context: AudioContext, gate: GainNode): Outlet {
+    const outlet = new Outlet(context, gate, this.parts, this.meter, () => {
+      this.trackNeeded();
+    });
+    outlet.take(this.makeFeed());
+    outlet.listen(this.remote);
+    return outlet;
+  }
+
+  private trackNeeded(): void {
+    this.onTrackNeeded(this.everyOutlet().some((outlet) => !outlet.encoded));
   }
 
   private everyOutlet(): Outlet[] {

@@ -12,6 +12,10 @@ export interface PeerListener {
   state(state: MediaState): void;
   /** The remote track of the current connection, or null when there is none. */
   remote(track: MediaStreamTrack | null): void;
+  /** Waited for before a connection is made. */
+  prepare(): Promise<void>;
+  /** What the coming connection receives by. */
+  receiver(receiver: RTCRtpReceiver): void;
 }
 
 export class Peer {
@@ -41,7 +45,12 @@ export class Peer {
   }
 
   async answer(offerSdp: string): Promise<string> {
+    await this.listener.prepare();
     const connection = new this.Connection({ bundlePolicy: 'max-bundle' });
+    // Chrome lets a transform in while it tells of the track, and never after that.
+    connection.ontrack = ({ receiver }) => {
+      if (receiver.track.kind === 'audio') this.listener.receiver(receiver);
+    };
     try {
       await connection.setRemoteDescription({ type: 'offer', sdp: offerSdp });
     } catch (fault) {

@@ -119,8 +119,10 @@ export class Speaker {
       context,
       native,
       worklets,
-      (reading) => {
-        if (this.current?.stage === stage) this.meter.add(reading);
+      {
+        meter: (reading) => {
+          if (this.current?.stage === stage) this.meter.add(reading);
+        },
       },
       log,
     );

@@ -8,12 +8,27 @@
 import type { Log } from '../events.ts';
 import { logFault } from '../events.ts';
 import type { NativeGraph } from '../hooks/audio-graph.ts';
-import { STAGE_INPUTS, type FromProcessor, type MeterReading, type ToneOrder } from '../worklet/messages.ts';
+import type { Feed } from '../worklet/frames.ts';
+import {
+  STAGE_INPUTS,
+  type FromProcessor,
+  type LineReading,
+  type MeterReading,
+  type ToneOrder,
+} from '../worklet/messages.ts';
 import type { Worklets } from './worklets.ts';
 
 const CROSSFADE_S = 0.02;
 
 export type StagePath = 'plain' | 'wasm';
+
+export interface StageListener {
+  meter(reading: MeterReading): void;
+  /** Figures of the jitter buffer, while the stage has a feed. */
+  line?(reading: LineReading): void;
+  /** The worklet could not be had, or died: only what is fed as nodes is heard. */
+  failed?(): void;
+}
 
 export class Stage {
   /** Mono, whatever comes in. */
@@ -23,12 +38,14 @@ export class Stage {
   private worklet: { node: AudioWorkletNode; gain: GainNode } | null = null;
   private current: StagePath = 'plain';
   private closed = false;
+  private broken = false;
+  private listened: Feed | null = null;
 
   constructor(
     readonly context: BaseAudioContext,
     private readonly graph: NativeGraph,
     worklets: Worklets,
-    private readonly onReading: (reading: MeterReading) => void,
+    private readonly listener: StageListener,
     private readonly log: Log,
   ) {
     this.output = mono(context);
@@ -40,12 +57,24 @@ export class Stage {
       },
       (fault: unknown) => {
         logFault(log, 'audio goes on without the media module', fault);
+        this.fail();
       },
     );
   }
 
   get path(): StagePath {
     return this.current;
+  }
+
+  /** No worklet will play anything here any more. */
+  get failed(): boolean {
+    return this.broken;
+  }
+
+  /** Have the worklet play encoded frames, as soon as it is there; null ends that. */
+  listen(feed: Feed | null): void {
+    this.listened = feed;
+    if (this.worklet !== null) this.order(this.worklet.node, feed);
   }
 
   feed(source: AudioNode): void {
@@ -102,9 +131,11 @@ export class Stage {
       this.leave();
     };
     node.port.onmessage = (event: MessageEvent<FromProcessor>) => {
-      if (event.data.type === 'meter') this.onReading(event.data);
+      if (event.data.type === 'meter') this.listener.meter(event.data);
+      else if (event.data.type === 'line') this.listener.line?.(event.data);
       else this.crossfade();
     };
+    if (this.listened !== null) this.order(node, this.listened);
     this.graph.connect(gain, this.output);
     this.graph.connect(node, gain);
     for (const source of this.feeds) {
@@ -124,9 +155,19 @@ export class Stage {
     }, CROSSFADE_S * 5000);
   }
 
+  private order(node: AudioWorkletNode, feed: Feed | null): void {
+    node.port.postMessage({ type: 'listen', feed }, feed !== null && 'port' in feed ? [feed.port] : []);
+  }
+
+  private fail(): void {
+    this.broken = true;
+    if (!this.closed) this.listener.failed?.();
+  }
+
   private leave(): void {
     this.dropWorklet();
     if (this.closed) return;
+    this.fail();
     this.current = 'plain';
     this.direct.gain.cancelScheduledValues(this.context.currentTime);
     ramp(this.direct.gain, 1, this.context);

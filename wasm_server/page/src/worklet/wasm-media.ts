@@ -1,5 +1,7 @@
 /** media.wasm as the processor uses it; names follow media/include/abi.h. */
 
+import type { LineReading } from './messages.ts';
+
 interface Exports {
   readonly memory: WebAssembly.Memory;
   abi_version(): number;
@@ -16,10 +18,19 @@ interface Exports {
   media_meter_frames(): number;
   media_meter_reset(): void;
   media_silent_frames(): number;
+  media_frame(): number;
+  media_frame_bytes(): number;
+  media_jitter_push(length: number, law: number, timestamp: number, stream: number): void;
+  media_jitter_read(index: number, frames: number): void;
+  media_jitter_reset(): void;
+  media_jitter_stat(index: number): number;
 }
 
 export class WasmMedia {
   readonly blockFrames: number;
+  /** Whether the jitter buffer's sound is mixed in. */
+  playsLine = false;
+  private readonly frame: Uint8Array;
   private readonly exports: Exports;
   private readonly inputs: readonly Float32Array[];
   private readonly output: Float32Array;
@@ -42,6 +53,11 @@ export class WasmMedia {
     this.inputs = Array.from({ length: this.exports.media_max_inputs() }, (_, i) => view(this.exports.media_input(i)));
     this.output = view(this.exports.media_output());
     this.quantum = this.output.subarray(0, 128);
+    this.frame = new Uint8Array(
+      this.exports.memory.buffer,
+      this.exports.media_frame(),
+      this.exports.media_frame_bytes(),
+    );
   }
 
   /** Mix what is connected, add a tone that plays, meter, limit. Frames beyond a block are done in turns. */
@@ -53,7 +69,7 @@ export class WasmMedia {
         const channel = channels[i];
         if (channel !== undefined) this.inputs[i]?.set(channel);
       }
-      this.exports.media_process(count, out.length);
+      this.exports.media_process(this.addLine(count, out.length), out.length);
       if (this.quantum.length !== out.length) this.quantum = this.output.subarray(0, out.length);
       out.set(this.quantum);
       return;
@@ -64,14 +80,47 @@ export class WasmMedia {
         const channel = channels[i];
         if (channel !== undefined) this.inputs[i]?.set(channel.subarray(start, start + frames));
       }
-      this.exports.media_process(count, frames);
+      this.exports.media_process(this.addLine(count, frames), frames);
       out.set(this.output.subarray(0, frames), start);
     }
+  }
+
+  /** Take an encoded frame; see abi.h. Longer ones than it allows are cut by the caller. */
+  push(bytes: Uint8Array, length: number, law: number, timestamp: number, stream: number): void {
+    this.frame.set(bytes);
+    this.exports.media_jitter_push(length, law, timestamp, stream);
+  }
+
+  forgetLine(): void {
+    this.exports.media_jitter_reset();
+  }
+
+  readLine(): Omit<LineReading, 'type'> {
+    const figure = (index: number): number => this.exports.media_jitter_stat(index);
+    return {
+      packets: figure(0),
+      waitMs: figure(1),
+      shortMs: figure(2),
+      concealedMs: figure(3),
+      lateMs: figure(4),
+      takenOutMs: figure(5),
+      putInMs: figure(6),
+      givenUpMs: figure(7),
+      restarts: figure(8),
+    };
   }
 
   tone(hz: readonly [number, number], levelDbfs: readonly [number, number], ms: number): void {
     const frames = Math.round((ms / 1000) * this.sampleRateHz);
     this.exports.media_tone_start(hz[0], levelDbfs[0], hz[1], levelDbfs[1], frames);
+  }
+
+  /** Put the line's next frames beside the other inputs; the last of these gives way. Returns how many there are. */
+  private addLine(count: number, frames: number): number {
+    if (!this.playsLine) return count;
+    const index = Math.min(count, this.inputs.length - 1);
+    this.exports.media_jitter_read(index, frames);
+    return index + 1;
   }
 
   /** The meter since the last reading. */
