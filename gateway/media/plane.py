@@ -59,6 +59,9 @@ class MediaStats:
         peer_lost: of our packets, as the SIP peer says.
         peer_jitter_ms: of our packets, as the SIP peer says.
         source_moves: times that a source other than the SDP's was believed.
+        last_rtp_s: monotonic instant of the SIP peer's last RTP packet, of any payload type, on hold too; None before
+            the first.
+        last_rtcp_s: the same of its RTCP.
     """
 
     wa_to_sip: DirectionStats = field(default_factory=DirectionStats)
@@ -67,6 +70,8 @@ class MediaStats:
     peer_lost: int = 0
     peer_jitter_ms: float = 0.0
     source_moves: int = 0
+    last_rtp_s: float | None = None
+    last_rtcp_s: float | None = None
 
 
 def combined(earlier: MediaStats | None, later: MediaStats) -> MediaStats:

@@ -73,6 +73,7 @@ class RtpSession:
         self._target: Address | None = None  # where RTP goes, None: nowhere
         self._rtcp_target: Address | None = None
         self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, f"{random_bits(96):024x}")
+        self._last_rtcp_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keys: KeyWatch | None = None
         self._keys_sent = 0  # by taps that were replaced
@@ -262,10 +263,12 @@ class RtpSession:
                 return
             packet = plain
         try:
-            self._reporter.receive(packet, time.monotonic(), time.time())
+            now = time.monotonic()
+            self._reporter.receive(packet, now, time.time())
         except RemoteProtocolError:
             self._to_wa.drop("malformed_rtcp")
             return
+        self._last_rtcp_s = now
         if self._rtcp_target is not None and not self._mux:
             self._rtcp_target = source
 
@@ -311,6 +314,8 @@ class RtpSession:
             peer_lost=self._reporter.peer_lost,
             peer_jitter_ms=self._reporter.peer_jitter / 8,  # 8 timestamp units in a millisecond
             source_moves=self._lock.changes,
+            last_rtp_s=self._to_wa.reception.last_at_s,
+            last_rtcp_s=self._last_rtcp_s,
         )
 
     def close(self) -> None:

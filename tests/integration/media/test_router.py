@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import socket
+import time
 from array import array
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -375,6 +376,8 @@ async def test_key_presses_and_comfort_noise_are_no_audio(bench: Bench) -> None:
 async def test_reports_go_both_ways_and_end_with_goodbye(bench: Bench) -> None:
     phone = bench.phone()
     await bench.call(phone)
+    assert (bench.stats().last_rtp_s, bench.stats().last_rtcp_s) == (None, None)
+    begun = time.monotonic()
     for n in (1, 2, 4, 5):
         phone.say(n)
         bench.page.speak(n)
@@ -395,6 +398,9 @@ async def test_reports_go_both_ways_and_end_with_goodbye(bench: Bench) -> None:
     stats = bench.stats()
     assert stats.peer_lost == 2
     assert stats.peer_jitter_ms == 10
+    assert stats.last_rtp_s is not None
+    assert stats.last_rtcp_s is not None
+    assert begun <= stats.last_rtp_s <= stats.last_rtcp_s <= time.monotonic()
     await until(lambda: bench.stats().sip_to_wa.dropped.get("malformed_rtcp") == 1)
     await bench.router.delete(CALL)
     await until(lambda: any(isinstance(found, Goodbye) for data in phone.reports for found in parse_compound(data)))
