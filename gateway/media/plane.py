@@ -107,8 +107,14 @@ def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
 class MediaPlane(Protocol):
     """A media plane. Every method but `delete` raises `Unavailable` where the plane itself is down."""
 
-    async def create_offer(self, call_id: CallId, *, local_address: str) -> str:
-        """Make a call and return our offer. *local_address* is the IP address that the SIP peer reaches us by."""
+    async def create_offer(self, call_id: CallId, *, local_address: str, webrtc: bool = False) -> str:
+        """Make a call and return our offer.
+
+        Args:
+            call_id: the call.
+            local_address: IP address that the SIP peer reaches us by.
+            webrtc: the peer is a WebRTC client (ICE, DTLS-SRTP); an offer of its own says so by itself.
+        """
 
     async def accept_answer(self, call_id: CallId, answer_sdp: str) -> Negotiated:
         """Take the answer to our last offer; once more for a 200 after a 183.

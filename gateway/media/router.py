@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Callable
 
-from gateway.domain.errors import LocalProtocolError
+from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
+from gateway.media.link import WEBRTC_PROFILES, MediaLink
 from gateway.media.lock import LockRules
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
 from gateway.media.ports import PortPool, open_pair
 from gateway.media.session import RtpSession
+from gateway.media.udp_link import UdpLink
+from gateway.protocol.sdp import parse_sdp
 
 
 class PacketRouter(MediaPlane):
@@ -26,6 +30,8 @@ class PacketRouter(MediaPlane):
         rtcp_interval_s: seconds between RTCP reports (RFC 3550 section 6.2).
         lock_rules: when packets from elsewhere than the SDP's address are believed.
         offer_srtp: offer SRTP, and nothing else, to the peers that we call. It is answered in any case.
+        webrtc_link: makes the link of a call with a WebRTC client, from the ports that calls use; None: such offers are
+            refused.
 
     Raises:
         ConfigError: the range holds no pair of ports.
@@ -39,28 +45,33 @@ class PacketRouter(MediaPlane):
         rtcp_interval_s: float = 5.0,
         lock_rules: LockRules | None = None,
         offer_srtp: bool = False,
+        webrtc_link: Callable[[PortPool], MediaLink] | None = None,
     ) -> None:
         self._pool = PortPool(*port_range, rest_s=port_rest_s, clock=time.monotonic)
         self._rtcp_interval_s = rtcp_interval_s
         self._lock_rules = lock_rules or LockRules()
         self._offer_srtp = offer_srtp
+        self._webrtc_link = webrtc_link
         self._sessions: dict[CallId, RtpSession] = {}
 
-    async def create_offer(self, call_id: CallId, *, local_address: str) -> str:
+    async def create_offer(self, call_id: CallId, *, local_address: str, webrtc: bool = False) -> str:
         """Open the ports of a call and return our offer. See `MediaPlane`.
 
         Raises:
             Unavailable: no ports are free.
         """
-        session = self._open(call_id, local_address)
-        return session.sdp.create_offer(session.local(local_address))
+        fresh = call_id not in self._sessions
+        session = self._open(call_id, local_address, webrtc=webrtc)
+        try:
+            return await session.create_offer(local_address)
+        except BaseException:
+            if fresh:
+                await self._close(call_id)
+            raise
 
     async def accept_answer(self, call_id: CallId, answer_sdp: str) -> Negotiated:
         """See `MediaPlane`."""
-        session = self._session(call_id)
-        negotiated = session.sdp.accept_answer(answer_sdp)
-        session.apply(negotiated)
-        return negotiated
+        return self._session(call_id).accept_answer(answer_sdp)
 
     async def answer_offer(self, call_id: CallId, offer_sdp: str, *, local_address: str) -> tuple[str, Negotiated]:
         """See `MediaPlane`.
@@ -69,20 +80,17 @@ class PacketRouter(MediaPlane):
             Unavailable: no ports are free.
         """
         fresh = call_id not in self._sessions
-        session = self._open(call_id, local_address)
+        session = self._open(call_id, local_address, webrtc=fresh and _is_webrtc(offer_sdp))
         try:
-            answer, negotiated = session.sdp.answer_offer(offer_sdp, session.local(local_address))
+            return await session.answer_offer(offer_sdp, local_address)
         except BaseException:
             if fresh:
-                self._close(call_id)
+                await self._close(call_id)
             raise
-        session.apply(negotiated)
-        return answer, negotiated
 
     async def reoffer(self, call_id: CallId, *, local_address: str) -> str:
         """See `MediaPlane`."""
-        session = self._session(call_id)
-        return session.sdp.create_offer(session.local(local_address))
+        return await self._session(call_id).create_offer(local_address)
 
     def connect(self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None) -> None:
         """See `MediaPlane`."""
@@ -98,26 +106,28 @@ class PacketRouter(MediaPlane):
 
     async def delete(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
-        return self._close(call_id)
+        return await self._close(call_id)
 
     async def close(self) -> None:
         """End the media of every call."""
         for call_id in list(self._sessions):
-            self._close(call_id)
+            await self._close(call_id)
 
-    def _open(self, call_id: CallId, local_address: str) -> RtpSession:
+    def _open(self, call_id: CallId, local_address: str, *, webrtc: bool = False) -> RtpSession:
         session = self._sessions.get(call_id)
         if session is None:
             session = self._sessions[call_id] = RtpSession(
-                open_pair(self._pool, local_address),
-                local_address,
+                self._webrtc_link(self._pool) if webrtc and self._webrtc_link else self._udp_link(local_address),
                 random_bits=secrets.randbits,
-                rules=self._lock_rules,
                 rtcp_interval_s=self._rtcp_interval_s,
                 jitter=random.random,
                 secure=self._offer_srtp,
             )
         return session
+
+    def _udp_link(self, local_address: str) -> UdpLink:
+        pair = open_pair(self._pool, local_address)
+        return UdpLink(pair, self._lock_rules, lambda: self._pool.give_back(pair.port))
 
     def _session(self, call_id: CallId) -> RtpSession:
         try:
@@ -125,11 +135,19 @@ class PacketRouter(MediaPlane):
         except KeyError:
             raise LocalProtocolError("The media plane does not know this call") from None
 
-    def _close(self, call_id: CallId) -> MediaStats:
+    async def _close(self, call_id: CallId) -> MediaStats:
         session = self._sessions.pop(call_id, None)
         if session is None:
             return MediaStats()
         stats = session.stats()
-        session.close()
-        self._pool.give_back(session.pair.port)
+        await session.close()
         return stats
+
+
+def _is_webrtc(offer: str) -> bool:
+    """Whether the offer's audio can only be had by DTLS; what is malformed is told by whoever answers it."""
+    try:
+        audio = [media for media in parse_sdp(offer).media if media.media == "audio"]
+    except RemoteProtocolError:
+        return False
+    return bool(audio) and all(media.profile in WEBRTC_PROFILES for media in audio)
