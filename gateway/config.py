@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import phonenumbers
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.domain.errors import ConfigError
 from gateway.domain.hosts import check_host, parse_url
+from gateway.domain.numbers import CallerForm, CallerIdentity, NumberPolicy, parse_prefix_rules
 
 ENV_PREFIX: Final = "PONTE_"
 CONFIG_FILE_VARIABLE: Final = "PONTE_CONFIG"
@@ -122,6 +122,30 @@ class Settings(BaseSettings):
     default_region: str = Field(
         default="BR", description="Country (ISO 3166) of numbers dialled without a country code"
     )
+    area_code: str = Field(
+        default="",
+        description="Area code of numbers dialled without one, for example 11; empty, because a PBX usually sends it",
+    )
+    dial_prefixes: str = Field(
+        default="",
+        description="Prefixes of dialled numbers to change, as found=put separated by commas: 0= takes the 0 of an "
+        "outside line off, 0015=+ turns a carrier's prefix into +. The longest that fits is applied, once; empty, "
+        "because +, 00 and a carrier after 0 are understood without",
+    )
+    caller_form: CallerForm = Field(
+        default=CallerForm.DIGITS,
+        description="How a WhatsApp number is shown to the PBX: digits (5511987654321, as contact lists of most PBXes "
+        "have it), e164 (+5511987654321), or national (11987654321, other countries with +)",
+    )
+    caller_prefixes: str = Field(
+        default="", description="The same rules for that number: =0 puts a 0 before it, so that a phone can call back"
+    )
+    caller_identity: CallerIdentity = Field(
+        default=CallerIdentity.ASSERTED,
+        description="Where the PBX finds a WhatsApp caller's number: asserted (From and P-Asserted-Identity), plain "
+        "(From alone, for a PBX that takes no assertions), private (P-Asserted-Identity with Privacy: id, From "
+        "anonymous: the PBX knows it, its phones do not)",
+    )
     ring_timeout_s: Seconds = Field(
         default=60.0, description="Seconds a call may ring; WhatsApp itself gives up by then"
     )
@@ -213,9 +237,21 @@ class Settings(BaseSettings):
     @field_validator("default_region")
     @classmethod
     def _region(cls, value: str) -> str:
-        if value.upper() not in phonenumbers.SUPPORTED_REGIONS:
-            raise ValueError("must be a country code of two letters, for example BR")
-        return value.upper()
+        return _checked_policy(value.upper(), "").default_region
+
+    @field_validator("area_code")
+    @classmethod
+    def _area_code(cls, value: str) -> str:
+        return _checked_policy("BR", value).area_code
+
+    @field_validator("dial_prefixes", "caller_prefixes")
+    @classmethod
+    def _prefixes(cls, value: str) -> str:
+        try:
+            parse_prefix_rules(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("local_chrome_flags")
     @classmethod
@@ -252,6 +288,17 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def number_policy(self) -> NumberPolicy:
+        """How numbers travel between the PBX and WhatsApp."""
+        return NumberPolicy(
+            self.default_region,
+            self.area_code,
+            parse_prefix_rules(self.dial_prefixes),
+            self.caller_form,
+            parse_prefix_rules(self.caller_prefixes),
+        )
+
+    @property
     def effective_database_url(self) -> str:
         """The database URL with the default filled in. May hold a password: never logged."""
         return self.database_url or f"sqlite:///{self.state_dir / 'ponte.db'}"
@@ -272,6 +319,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags and environment only; `load_settings` adds the file below them."""
         return init_settings, env_settings
+
+
+def _checked_policy(default_region: str, area_code: str) -> NumberPolicy:
+    try:
+        return NumberPolicy(default_region, area_code)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def load_settings(flags: Mapping[str, object] | None = None, *, config_file: Path | None = None) -> Settings:

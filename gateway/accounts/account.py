@@ -14,12 +14,12 @@ from gateway.accounts.page_link import Line, PageLink
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.flows import sip_to_whatsapp, whatsapp_to_sip
+from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import refuse
 from gateway.domain import termination as t
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.ids import AccountId, new_call_id
-from gateway.domain.phone import parse_request_user
 from gateway.domain.states import CallState, Direction
 from gateway.domain.termination import Termination
 from gateway.media.plane import MediaPlane
@@ -42,7 +42,7 @@ class AccountContext:
         book: where calls are written down.
         page: how pages are reached.
         limits: the time-outs of calls.
-        default_region: country of numbers that are dialled without one.
+        presentation: gives the rules of numbers and identities for a configuration.
         endpoint_settings: turns a configuration into the SIP side's settings.
     """
 
@@ -51,7 +51,7 @@ class AccountContext:
     book: CallBook
     page: PageLinkSettings
     limits: CallLimits
-    default_region: str
+    presentation: Callable[[BridgeConfig], Presentation]
     endpoint_settings: Callable[[BridgeConfig], EndpointSettings]
 
 
@@ -199,7 +199,7 @@ class Account:
 
     def _on_invite(self, invite: IncomingInvite) -> None:
         line, endpoint = (self._link.line if self._link else None), self._endpoint
-        number = parse_request_user(invite.request_user, self._context.default_region)
+        number = self._context.presentation(self._config).numbers.dialled(invite.request_user)
         if self._draining:
             refuse(invite, t.SHUTDOWN)
         elif number is None:
@@ -242,6 +242,7 @@ class Account:
             CallMedia(call_id, self._context.media, line.driver, line.port),
             self._context.limits,
             on_change=lambda _: None,
+            presentation=self._context.presentation(self._config),
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call

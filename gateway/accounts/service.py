@@ -13,6 +13,7 @@ from gateway.accounts.page_config import PageLinkSettings
 from gateway.accounts.registry import AccountRegistry
 from gateway.accounts.sip_side import endpoint_settings, stack_settings
 from gateway.bridge.call import CallLimits
+from gateway.bridge.presentation import Presentation
 from gateway.browser import AllowList, BrowserSettings, HttpSettings
 from gateway.browser.local_helper import LocalHelperSettings
 from gateway.config import Settings
@@ -34,6 +35,7 @@ async def open_accounts(
     sip = SipStack(stack_settings(settings))
     await sip.start()
     try:
+        presentation = Presentation(settings.number_policy, settings.caller_identity)
         context = AccountContext(
             sip=sip,
             media=PacketRouter(
@@ -42,7 +44,7 @@ async def open_accounts(
             book=CallBook(store.calls, metrics),
             page=page_link_settings(settings),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s),
-            default_region=settings.default_region,
+            presentation=lambda _: presentation,
             endpoint_settings=lambda config: endpoint_settings(config, settings),
         )
         async with AccountRegistry(context) as registry:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from gateway.bridge.call_media import CallMedia
+from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
@@ -60,6 +61,7 @@ class Call:
         media: its audio.
         limits: its time-outs.
         on_change: called after each change of state.
+        presentation: how the WhatsApp side is shown to the PBX.
     """
 
     def __init__(
@@ -70,17 +72,21 @@ class Call:
         media: CallMedia,
         limits: CallLimits,
         on_change: Callable[[Call], None],
+        presentation: Presentation | None = None,
     ) -> None:
         self.call_id = call_id
         self.account_id = account_id
         self.direction = direction
         self.media = media
         self.limits = limits
+        self.presentation = presentation or Presentation()
         self.state = CallState.CREATED
         self.times = CallTimes()
         self.termination: Termination | None = None
         self.stats: MediaStats | None = None
         self.peer_phone: str | None = None
+        self.sip_user = ""  # the extension that is rung, or that dialled; empty where it is withheld
+        self.sip_name = ""
         self.sip: SipLeg | None = None
         self.other: SipLeg | None = None  # the leg that a transfer rings, or the one that it left
         self.page: PageCall | None = None
@@ -198,7 +204,7 @@ class Call:
             sip_status=termination.sip_status,
             duration_s=round((ended - answered).total_seconds(), 3) if answered and ended else 0,
             media=asdict(self.stats) if self.stats else None,
-            **{"pii.peer": self.peer_phone},
+            **{"pii.peer": self.peer_phone, "pii.sip_user": self.sip_user, "pii.sip_name": self.sip_name},
         )
 
 

@@ -19,7 +19,6 @@ from gateway.domain.states import Answered, CallState, Dialed, RemoteRinging
 from gateway.domain.termination import Termination
 from gateway.page.driver import PageCall, PageDriver
 from gateway.protocol.sip import events as sip
-from gateway.protocol.sip.events import Caller
 from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 
@@ -37,13 +36,14 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
     """
     call.page = page
     call.peer_phone = page.peer.phone
+    call.sip_user = extension
     async with leg_events() as events:
         events.add(page)
         local_address = endpoint.local_address_for_server()
         invite = endpoint.invite(
             user=extension,
             sdp=await call.media.offer(local_address),
-            caller=Caller(page.peer.phone or "anonymous", page.peer.name or ""),
+            caller=call.presentation.caller(page.peer.phone, page.peer.name),
             headers=[(WHATSAPP_CALL_ID_HEADER, page.page_call_id)],
         )
         call.sip = SipLeg(invite)
@@ -77,6 +77,7 @@ async def sip_to_whatsapp(
     """
     call.sip = SipLeg(invite)
     call.peer_phone = number
+    call.sip_user, call.sip_name = invite.caller_user, invite.caller_name
     async with leg_events() as events:
         events.add(invite)
         late_offer = invite.sdp is None

@@ -16,7 +16,7 @@ from gateway.domain.page_call import PageCallEvent, PageEnded
 from gateway.domain.termination import Termination
 from gateway.protocol.dtmf import parse_info
 from gateway.protocol.sip import events as sip
-from gateway.protocol.sip.events import Caller, Reason
+from gateway.protocol.sip.events import Reason
 from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite, Replaced
 from gateway.sip.endpoint import Endpoint
 
@@ -125,7 +125,7 @@ async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: E
         invite = endpoint.invite(
             uri=refer.uri,
             sdp=await call.media.offer_beside(address),
-            caller=Caller(call.peer_phone or "anonymous", call.page.peer.name or "" if call.page else ""),
+            caller=call.presentation.caller(call.peer_phone, call.page.peer.name if call.page else None),
             headers=headers,
         )
     except PonteError as error:

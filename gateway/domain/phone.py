@@ -8,44 +8,77 @@ from urllib.parse import unquote
 
 import phonenumbers
 
-_DIALABLE: Final = re.compile(r"\+?[0-9][0-9 .()/-]*")
-_PLUS_IN_SEPARATORS: Final = re.compile(r"^[ .()/-]+")
+_DIALABLE: Final = re.compile(r"\+?[0-9]+")
+_SEPARATORS: Final = re.compile(r"[ .()/-]")  # RFC 3966 and what people write
 _MAX_LENGTH: Final = 64  # E.164 has 15 digits; the rest is room for prefixes and separators
 
 
-def parse_request_user(user: str, default_region: str) -> str | None:
-    """Return the E.164 digits that the user part of a Request-URI dials, or None where it holds no number.
+def dialled_text(user: str) -> tuple[str, str | None]:
+    """Return what the user part of a Request-URI dials, bare, and the ``phone-context`` that it stands in.
 
-    Accepted are ``+``, a ``00`` prefix, the visual separators of RFC 3966, ``tel:``, URI parameters after ``;`` (of
-    which a global ``phone-context`` completes a local number), percent-escapes, and national numbers of the default
-    region. A number that fits neither is tried with its country code without ``+``. Whether a number is in use is
-    left to WhatsApp, and so is Brazil's ninth digit: only the length is checked.
+    Percent-escapes, ``tel:``, visual separators and parameters are taken off; an empty text holds nothing to dial.
 
     Args:
         user: the user part, or a whole tel URI.
-        default_region: ISO 3166 code of two letters, for numbers without a country code.
+
+    Returns:
+        The characters, and the digits of a global ``phone-context`` (RFC 3966), None where there is none.
     """
     if len(user) > _MAX_LENGTH:
-        return None
+        return "", None
     text = unquote(user, errors="replace")
     if text[:4].lower() == "tel:":
         text = text[4:]
     text, *parameters = text.split(";")
-    text = _PLUS_IN_SEPARATORS.sub("", text.strip())
+    return _SEPARATORS.sub("", text.strip()), _phone_context(parameters)
+
+
+def e164_digits(text: str, default_region: str, area_code: str = "") -> str | None:
+    """Return the E.164 digits of a dialled number, or None where it is none.
+
+    Accepted are ``+``, a ``00`` prefix and national numbers of the default region. A number that fits neither is tried
+    with its country code without ``+``. Whether a number is in use is left to WhatsApp, and so is Brazil's ninth digit:
+    only the length is checked.
+
+    Args:
+        text: digits, a ``+`` before them where the country code follows.
+        default_region: ISO 3166 code of two letters, for numbers without a country code.
+        area_code: put before numbers that are dialled without one; empty: none is.
+    """
     if not text.isascii() or not _DIALABLE.fullmatch(text):
         return None
-    digits = re.sub(r"[^0-9]", "", text)
+    digits = text.removeprefix("+")
     if text.startswith("+"):
         return _global(digits)
-    context = _phone_context(parameters)
-    if context is not None:
-        return _global(context + digits)
     if digits.startswith("00"):
-        # Tried as it stands first: in Brazil the digits after 00 name a carrier, and PBXes leave the carrier out.
-        found = _global(digits[2:], strict=True)
+        # Tried as it stands first: in Brazil the digits after 00 name a carrier, and PBXes leave the carrier out. At
+        # home a mobile number without its ninth digit is good too, though no numbering plan has it any more.
+        home = digits[2:].startswith(str(phonenumbers.country_code_for_region(default_region)))
+        for strict in (not home, False):
+            found = _global(digits[2:], strict=strict) or _possible(digits, default_region, strict=strict)
+            if found is not None:
+                return found
+    if area_code and not _possible(digits, default_region, strict=True):
+        found = _possible(area_code + digits, default_region)
         if found is not None:
             return found
-    return _possible(digits, default_region) or _global(digits.removeprefix("00"), strict=True)
+    return _possible(digits, default_region) or _global(digits, strict=True)
+
+
+def national_digits(digits: str, region: str) -> str | None:
+    """Return an E.164 number without its country code, or None where it is not one of *region*.
+
+    Args:
+        digits: E.164 without the plus.
+        region: ISO 3166 code of two letters.
+    """
+    try:
+        number = phonenumbers.parse("+" + digits, None)
+    except phonenumbers.NumberParseException:
+        return None
+    if number.country_code != phonenumbers.country_code_for_region(region):
+        return None
+    return phonenumbers.national_significant_number(number)
 
 
 def _phone_context(parameters: list[str]) -> str | None:

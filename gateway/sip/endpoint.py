@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.domain.errors import PeerTimeout, Refused, Unavailable
-from gateway.protocol.sip.agent import CoreEndpoint, sip_uri
+from gateway.protocol.sip.agent import CoreEndpoint
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.events import Caller
 from gateway.protocol.sip.flow import Flow
@@ -22,7 +22,7 @@ from gateway.protocol.sip.registration import (
     RegistrationState,
     RegistrationStatus,
 )
-from gateway.protocol.sip.text import quote
+from gateway.protocol.sip.text import sip_uri
 from gateway.protocol.sip.uac import InviteSpec
 from gateway.sip.call import IncomingInvite, OutgoingInvite
 from gateway.sip.port import SipPort
@@ -361,12 +361,8 @@ class Endpoint:
         settings = self.settings
         assert settings.server is not None
         domain = settings.server.domain
-        identity = sip_uri(caller.user or settings.user or settings.contact or "anonymous", domain)
-        shown = f"{quote(caller.name)} " if caller.name else ""
-        extra = [("P-Asserted-Identity", f"{shown}<{identity}>")] if caller.user else []
-        spec = InviteSpec(
-            uri, f"{shown}<{identity}>", sdp, [*extra, *headers], settings.contact, call.sip_call_id, self.id
-        )
+        from_, identity = caller.headers(settings.user or settings.contact, domain)
+        spec = InviteSpec(uri, from_, sdp, [*identity, *headers], settings.contact, call.sip_call_id, self.id)
         self._stack.start_outgoing(call, spec, flow, self._auth, self._other_flows(flow))
 
     async def probe(self, timeout_s: float) -> None:

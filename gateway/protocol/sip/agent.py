@@ -42,7 +42,7 @@ from gateway.protocol.sip.refer import REPLACES, Replaces, parse_replaces
 from gateway.protocol.sip.registration import Registration, RegistrationConfig
 from gateway.protocol.sip.reliable import RELIABLE
 from gateway.protocol.sip.session_timer import TIMER, too_brief
-from gateway.protocol.sip.text import Via, escape_user, parse_int, parse_uri
+from gateway.protocol.sip.text import Via, parse_int, parse_uri
 from gateway.protocol.sip.timers import Timers
 from gateway.protocol.sip.transactions import ServerTransaction
 from gateway.protocol.sip.uac import ClientSession, InviteSpec
@@ -464,8 +464,3 @@ def _dialog_key(request: IncomingRequest) -> DialogKey:
 
 def _encoded(request: IncomingRequest) -> bool:
     return bool(request.body) and (request.header("Content-Encoding") or "identity").strip().lower() != "identity"
-
-
-def sip_uri(user: str, domain: str) -> str:
-    """Return ``sip:user@domain``, the user escaped; without a user ``sip:domain``."""
-    return f"sip:{escape_user(user)}@{domain}" if user else f"sip:{domain}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.text import is_token, parse_params, quote, split_list
+from gateway.domain.numbers import CallerIdentity
+from gateway.protocol.sip.text import is_token, parse_params, quote, sip_uri, split_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,47 @@ def parse_reason(values: list[str]) -> Reason | None:
     return None
 
 
+ANONYMOUS: Final = "anonymous"
+ANONYMOUS_URI: Final = "sip:anonymous@anonymous.invalid"
+"""What From says when the caller is not to be known, or not known (RFC 3323 section 4.1.1.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls, as shown to the PBX.
 
     Attributes:
-        user: user part of From and P-Asserted-Identity: a number or a name; empty for the account's own.
+        user: user part of From and P-Asserted-Identity: a number or a name; empty for the account's own,
+            ``anonymous`` where nobody knows it.
         name: display name.
+        identity: which headers say it.
     """
 
     user: str = ""
     name: str = ""
+    identity: CallerIdentity = CallerIdentity.ASSERTED
+
+    def headers(self, own_user: str, domain: str) -> tuple[str, list[tuple[str, str]]]:
+        """Return the From value without a tag, and the identity headers of an INVITE (RFC 3325 sections 6, 9.1).
+
+        Args:
+            own_user: who calls where *user* is empty.
+            domain: host part of the URIs.
+        """
+        if self.user == ANONYMOUS:
+            return self._shown(ANONYMOUS_URI), []
+        uri = sip_uri(self.user or own_user or ANONYMOUS, domain)
+        asserted = [("P-Asserted-Identity", self._shown(uri))] if self.user else []
+        match self.identity:
+            case CallerIdentity.PLAIN:
+                return self._shown(uri), []
+            case CallerIdentity.PRIVATE if self.user:
+                return f'"Anonymous" <{ANONYMOUS_URI}>', [*asserted, ("Privacy", "id")]
+            case _:
+                return self._shown(uri), asserted
+
+    def _shown(self, uri: str) -> str:
+        return f"{quote(self.name)} <{uri}>" if self.name else f"<{uri}>"
 
 
 @dataclass(frozen=True, slots=True)

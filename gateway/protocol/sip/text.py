@@ -38,6 +38,11 @@ def escape_user(user: str) -> str:
     return urllib.parse.quote(clean(user), safe="-_.!~*'()&=+$,")
 
 
+def sip_uri(user: str, domain: str) -> str:
+    """Return ``sip:user@domain``, the user escaped; without a user ``sip:domain``."""
+    return f"sip:{escape_user(user)}@{domain}" if user else f"sip:{domain}"
+
+
 @dataclass(frozen=True, slots=True)
 class NameAddr:
     """A value of From, To, Contact, Route, Record-Route or P-Asserted-Identity.

@@ -183,7 +183,12 @@ class ServerSession(Session):
 
 
 def caller_of(request: IncomingRequest) -> tuple[str, str]:
-    """Return user part and display name of the caller (RFC 3325: P-Asserted-Identity before From)."""
+    """Return user part and display name of the caller (RFC 3325: P-Asserted-Identity before From).
+
+    Nothing of one who asks for privacy: what we keep of a call is for more eyes than the trust domain of the assertion.
+    """
+    if wants_privacy(request.headers.getlist("Privacy")):
+        return "", ""
     addresses: list[NameAddr] = []
     try:
         addresses = parse_name_addrs(request.headers.getlist("P-Asserted-Identity"), 10)
@@ -200,6 +205,12 @@ def caller_of(request: IncomingRequest) -> tuple[str, str]:
         if user:
             return printable(user), name or printable(request.from_.name)
     return "", ""
+
+
+def wants_privacy(values: list[str]) -> bool:
+    """Return whether a caller's identity is withheld (RFC 3323 section 4.2, RFC 3325 section 9.3)."""
+    asked = {part.strip().lower() for value in values for part in value.replace(",", ";").split(";")}
+    return bool(asked & {"id", "user", "header"})
 
 
 def printable(text: str) -> str:

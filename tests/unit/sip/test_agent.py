@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.protocol.sip.agent import AgentSettings, sip_uri
+from gateway.protocol.sip.agent import AgentSettings
 from gateway.protocol.sip.digest_server import AuthLimits
 from gateway.protocol.sip.engine import CoreLimits, NewCall
 from gateway.protocol.sip.message import IncomingRequest, IncomingResponse
+from gateway.protocol.sip.text import sip_uri
 from tests.support.sip_lab import (
     ANSWER,
     OFFER,
