@@ -66,10 +66,16 @@ class Settings(BaseSettings):
         description="Address of SIP listeners. They start only when an account is configured and let nobody in "
         "without digest or a known address, so every interface is a safe default that a PBX can reach",
     )
-    sip_digest: Annotated[tuple[Literal["MD5", "SHA-256"], ...], NoDecode, Field(min_length=1)] = Field(
+    sip_digest: Annotated[tuple[Literal["MD5", "SHA-256", "SHA-512-256"], ...], NoDecode, Field(min_length=1)] = Field(
         default=("MD5",),
         description="Digest algorithms that callers may use, separated by commas, the preferred one first. MD5 alone, "
         "since kamailio 5.6 and baresip 1.0 give up on a challenge that offers SHA-256 beside it",
+    )
+    sip_strangers: Literal["answer", "drop_scanners", "silent"] = Field(
+        default="drop_scanners",
+        description="What is told to those who are neither an address of a sipServer nor proved a password within the "
+        "hour: `answer` as RFC 3261 has it, `drop_scanners` the same but nothing to who calls itself as known scanners "
+        "do, `silent` nothing but the challenge that a caller with a password needs",
     )
     sip_tls_port: SharedPort | None = Field(
         default=None,

@@ -22,6 +22,7 @@ from gateway.domain.ids import AccountId
 from gateway.media.router import PacketRouter
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
+from gateway.sip.figures import mirror_counts
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
 
@@ -33,6 +34,7 @@ async def open_accounts(
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
     sip = SipStack(stack_settings(settings))
+    mirror_counts(metrics, sip.agent)
     await sip.start()
     try:
         presentation = Presentation(settings.number_policy, settings.caller_identity)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gateway.protocol.sip.usage import InviteUsage
 
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER"
-KNOWN_METHODS: Final = frozenset({*ALLOW.split(", "), "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "PUBLISH"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,7 @@ class CoreLimits:
         max_server_transactions: requests in work; more are answered 503.
         max_sessions: calls; more are answered 503.
         retry_after_s: seconds told with those.
+        max_challenges: challenges that are kept until their ACK comes; further ones are sent once.
         failover_s: silence of one address of the server after which an INVITE goes to the next; three
             retransmissions over UDP. Timer B, 32 s, is longer than callers wait.
         stream_above_bytes: longer requests go by TCP instead of UDP (RFC 3261 section 18.1.1: path MTU less 200).
@@ -50,6 +50,7 @@ class CoreLimits:
     max_server_transactions: int = 4096
     max_sessions: int = 512
     retry_after_s: int = 5
+    max_challenges: int = 256
     failover_s: float = 4.0
     stream_above_bytes: int = 1300
     stream_retry_s: float = 300.0
@@ -212,7 +213,7 @@ class AuthenticatedRequest:
         """Send it, with what we know of credentials."""
         request = self._make()
         request.headers.set("User-Agent", self._engine.user_agent)
-        for name, value in self._auth.headers(request.method, str(request.uri)):
+        for name, value in self._auth.headers(request.method, str(request.uri), request.body):
             request.headers.add(name, value)
         transaction = self.transaction = self._engine.layer.request(request, self.flow, self, now)
         if self.others:
