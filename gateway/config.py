@@ -205,6 +205,11 @@ class Settings(BaseSettings):
     database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=5.0, description="Seconds to wait for a locked database before the request fails with a 500"
     )
+    call_retention_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        default=90,
+        description="Days that call records are kept after the call's end, then they are deleted; 0 keeps them for "
+        "ever. They name people: no longer than invoices and complaints need",
+    )
     secret_key: SecretStr | None = Field(
         default=None, description="Fernet keys separated by commas, newest first; empty: taken from secret_key_file"
     )

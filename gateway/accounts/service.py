@@ -43,7 +43,7 @@ async def open_accounts(
             media=PacketRouter(
                 port_range=(settings.rtp_port_min, settings.rtp_port_max), offer_srtp=settings.srtp == "offer"
             ),
-            book=CallBook(store.calls, metrics),
+            book=CallBook(store.journal, metrics),
             page=page_link_settings(settings),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s),
             presentation=lambda _: presentation,
