@@ -45,7 +45,7 @@ async def open_accounts(
             ),
             book=CallBook(store.journal, metrics),
             page=page_link_settings(settings),
-            limits=CallLimits(ring_timeout_s=settings.ring_timeout_s),
+            limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
             presentation=lambda _: presentation,
             endpoint_settings=lambda config: endpoint_settings(config, settings),
         )

@@ -125,6 +125,15 @@ class CallMedia:
         """Let packets flow."""
         self._plane.connect(self._call_id, self._port, lambda key: self.keys.press(key, "event"))
 
+    @property
+    def held(self) -> bool:
+        """Whether one side holds the call, in whatever form: then the phone need not send."""
+        return self.negotiated is None or self.negotiated.direction != "sendrecv"
+
+    def query(self) -> MediaStats:
+        """Return the figures of the SIP leg that the call has now."""
+        return self._plane.query(self._call_id) if self._open else MediaStats()
+
     def _mute(self, duration_s: float) -> None:
         if self._open:
             self._plane.mute(self._call_id, duration_s)

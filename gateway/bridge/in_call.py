@@ -10,6 +10,7 @@ import structlog
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvent, LegEvents
 from gateway.bridge.sip_leg import SipLeg
+from gateway.bridge.watchdog import watch
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
 from gateway.domain.page_call import PageCallEvent, PageEnded
@@ -54,6 +55,7 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
         endpoint: the account's SIP side, which places the call of a transfer.
     """
     events.own(call.media.keys.run())
+    events.own(watch(call))
     while True:
         event = await observed(call, events)
         over: Termination | None = None
