@@ -78,7 +78,7 @@ class FarEnd:
         call = Call(
             id=uuid.uuid4().hex.upper(), direction="incoming", phone=request.caller,
             lid=lid_of(request.caller) if use_lid else None, name=request.name, video=request.video,
-            state="ringing", began_at=time.time(),
+            state="ringing", began_at=time.time(), group=request.group,
         )  # fmt: skip
         self.call = call
         self._phones[lid_of(call.phone)] = call.phone
@@ -306,7 +306,7 @@ class FarEnd:
         call.offered = True
         page.send(
             {"type": "offer", "id": call.id, "jid": call.jid, "phone": call.phone, "lid": call.lid,
-             "name": call.name, "video": call.video}
+             "name": call.name, "video": call.video, "group": call.group}
         )  # fmt: skip
 
     def _current(self, direction: str, *states: CallState) -> Call:
