@@ -120,6 +120,12 @@ class Settings(BaseSettings):
         description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
     )
     rtp_port_max: Port = Field(default=30999, description="Last RTP port; two ports a call, so 500 calls")
+    webrtc_addresses: Names = Field(
+        default=(),
+        description="Addresses of this machine that WebRTC SIP clients are told to send audio to, separated by commas; "
+        "empty: the one that the client's signalling came to and those of every interface. public_address, where it is "
+        "an IP address, is told as well",
+    )
     srtp: Literal["accept", "offer"] = Field(
         default="accept",
         description="SRTP (SDES keys) towards the PBX: `accept` takes it where the PBX offers it, `offer` also asks "
@@ -193,7 +199,9 @@ class Settings(BaseSettings):
         description="Seconds to reach Chrome, helper or wasm server; a LAN takes milliseconds, a VPN one second",
     )
     http_timeout_s: Seconds = Field(default=10.0, description="Seconds for an answer of helper or wasm server")
-    webrtc_connect_timeout_s: Seconds = Field(default=15.0, description="Seconds for ICE and DTLS with the page")
+    webrtc_connect_timeout_s: Seconds = Field(
+        default=15.0, description="Seconds for ICE and DTLS with a page or a client"
+    )
     reconnect_max_s: Seconds = Field(
         default=10.0,
         description="Cap of the pause between two tries to reach Chrome: what came back is found within it",
@@ -231,7 +239,7 @@ class Settings(BaseSettings):
         default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
     )
 
-    @field_validator("allow_hosts", "sip_digest", mode="before")
+    @field_validator("allow_hosts", "webrtc_addresses", "sip_digest", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -248,6 +256,13 @@ class Settings(BaseSettings):
                 if "/" in entry:
                     raise ValueError(f"{entry!r} is not a network like 10.0.0.0/8") from None
                 check_host(entry)
+        return value
+
+    @field_validator("webrtc_addresses")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ipaddress.ip_address(address)  # its ValueError names it
         return value
 
     @field_validator("default_region")

@@ -25,6 +25,7 @@ from gateway.ops.metrics import Metrics
 from gateway.sip.figures import mirror_counts
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
+from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
 
 
 @asynccontextmanager
@@ -37,11 +38,18 @@ async def open_accounts(
     mirror_counts(metrics, sip.agent)
     await sip.start()
     try:
+        clients = ClientLinkSettings(
+            addresses=settings.webrtc_addresses,
+            public_address=settings.public_address,
+            connect_timeout_s=settings.webrtc_connect_timeout_s,
+        )
         presentation = Presentation(settings.number_policy, settings.caller_identity)
         context = AccountContext(
             sip=sip,
             media=PacketRouter(
-                port_range=(settings.rtp_port_min, settings.rtp_port_max), offer_srtp=settings.srtp == "offer"
+                port_range=(settings.rtp_port_min, settings.rtp_port_max),
+                offer_srtp=settings.srtp == "offer",
+                webrtc_link=lambda pool: ClientLink(pool, clients),
             ),
             book=CallBook(store.journal, metrics),
             page=page_link_settings(settings),
