@@ -43,7 +43,7 @@ from gateway.protocol.sip.registration import Registration, RegistrationConfig
 from gateway.protocol.sip.reliable import RELIABLE
 from gateway.protocol.sip.session_timer import TIMER, too_brief
 from gateway.protocol.sip.sources import SourceLimits
-from gateway.protocol.sip.text import Via, parse_int, parse_uri
+from gateway.protocol.sip.text import Via, parse_int, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timers
 from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction, State
 from gateway.protocol.sip.uac import ClientSession, InviteSpec
@@ -279,6 +279,8 @@ class Agent:
             self._reply(request, flow, 481, now)
         elif method == "REFER":
             self._reply(request, flow, 403, now)  # a transfer belongs to a call; nobody has us call out of the blue
+        elif method == "REGISTER" and not _contacts_hold(request):
+            self._reply(request, flow, 400, now)
         elif method not in {"INVITE", "OPTIONS"}:
             self._reply(request, flow, 405, now, [("Allow", ALLOW)])
         elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
@@ -323,6 +325,8 @@ class Agent:
             )
         elif (request.body.strip() and request.sdp is None) or _encoded(request):
             self._reply(request, flow, 415, now, [("Accept", SDP), ("Accept-Encoding", "identity")])
+        elif not _takes_sdp(request):
+            self._reply(request, flow, 406, now)
         elif self._engine.layer.full or len(self._engine.sessions) >= self._engine.limits.max_sessions:
             self._reply_busy(request, flow, now)
         elif brief := too_brief(request, self._engine.limits.min_se_s):
@@ -418,6 +422,20 @@ class Agent:
 
 def _dialog_key(request: IncomingRequest) -> DialogKey:
     return (request.call_id, request.to.tag, request.from_.tag)
+
+
+def _contacts_hold(request: IncomingRequest) -> bool:
+    try:
+        parse_name_addrs([value for value in request.headers.getlist("Contact") if value != "*"])
+    except RemoteProtocolError:
+        return False
+    return True
+
+
+def _takes_sdp(request: IncomingRequest) -> bool:
+    """Return whether the caller understands the answers that we can give (RFC 3261 section 21.4.7)."""
+    accepted = {item.partition(";")[0].strip().lower() for item in request.list_header("Accept")}
+    return not accepted or not accepted.isdisjoint({SDP, "application/*", "*/*"})
 
 
 def _encoded(request: IncomingRequest) -> bool:
