@@ -213,6 +213,8 @@ class FarEnd:
         """Act on one message of the page."""
         match message:
             case {"type": "exists", "phone": str(phone), "query": query}:
+                # the first thing that a page does that is told to dial
+                self.marks["events"].append({"event": "asked", "call": None, "at": time.time()})
                 exists = phone not in self.settings.not_on_whatsapp
                 self._phones[lid_of(phone)] = phone
                 page.send(
