@@ -41,7 +41,13 @@ async def test_a_hundred_calls_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [CoreLimits(max_sessions=5), CoreLimits(max_server_transactions=5)], ids=["sessions", "transactions"]
+    "limits",
+    [
+        CoreLimits(max_sessions=5),
+        # challenges would take places in so small a table
+        CoreLimits(max_server_transactions=5, max_challenges=0),
+    ],
+    ids=["sessions", "transactions"],
 )
 async def test_a_full_table_refuses_with_503_and_keeps_what_is_up(tmp_path: Path, limits: CoreLimits) -> None:
     async with called(bridged=False, limits=limits) as one:
