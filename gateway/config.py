@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         "hour: `answer` as RFC 3261 has it, `drop_scanners` the same but nothing to who calls itself as known scanners "
         "do, `silent` nothing but the challenge that a caller with a password needs",
     )
+    sip_redirects: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=3,
+        description="Other extensions that a call to the PBX is tried at when it is answered 300, 301 or 302, always "
+        "by way of sipServer; 0: none",
+    )
     sip_tls_port: SharedPort | None = Field(
         default=None,
         description="Port of SIP over TLS for all accounts, by custom 5061; empty: none, because it needs a "

@@ -40,6 +40,7 @@ class CoreLimits:
         stream_retry_s: how long a peer whose TCP could not be reached gets those by UDP at once.
         ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
             (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
+        max_redirects: other URIs that a call is tried at when it is answered 3xx; 0: none.
         reinvite_tries: how often a re-INVITE that met glare is sent again.
         session_expires_s: session interval that we ask for (RFC 4028); 0: none. A third of the RFC's recommendation: a
             dead call holds the account's only line.
@@ -55,6 +56,7 @@ class CoreLimits:
     stream_above_bytes: int = 1300
     stream_retry_s: float = 300.0
     ring_refresh_s: float = 60.0
+    max_redirects: int = 3
     reinvite_tries: int = 4
     session_expires_s: int = 600
     min_se_s: int = 90
@@ -218,6 +220,11 @@ class AuthenticatedRequest:
         transaction = self.transaction = self._engine.layer.request(request, self.flow, self, now)
         if self.others:
             self._engine.heap.at(now + self._engine.limits.failover_s, lambda now: self._give_up(transaction, now))
+
+    def send_elsewhere(self, now: float) -> None:
+        """Send it to another Request-URI; challenges are answered anew."""
+        self._tried.clear()
+        self.send(now)
 
     def _give_up(self, transaction: ClientTransaction, now: float) -> None:
         """End a try that nothing was heard of, so that the next address gets its turn."""

@@ -112,7 +112,7 @@ def test_answer_with_bad_record_route() -> None:
     assert [type(event) for event in one.events()] == [Failed]
 
 
-@pytest.mark.parametrize(("status", "phrase"), [(302, "Moved"), (486, "Busy Here"), (603, "")])
+@pytest.mark.parametrize(("status", "phrase"), [(404, "Not Found"), (486, "Busy Here"), (603, "")])
 def test_failure(status: int, phrase: str) -> None:
     one, session, invite = dialed()
     one.feed(response_text(invite, status, phrase=phrase, headers=['Reason: Q.850;cause=17;text="busy"']))
