@@ -13,7 +13,7 @@ import structlog
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_port import PagePort
-from gateway.browser import Browser, PageTarget, fetch_assets, open_page
+from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
 from gateway.domain.states import PageState
@@ -21,6 +21,10 @@ from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.whatsapp import WhatsAppDriver
 from gateway.webrtc.leg import LegState, WebRtcLeg
 
+_STARTED: Final = frozenset({PageState.READY, PageState.LOGIN_REQUIRED, PageState.DEGRADED})
+_MICROPHONE_TAKEN: Final = (
+    "the page had asked for a microphone before the gateway came, and is loaded anew once, while no call runs"
+)
 _ENDED_LEG: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 
 
@@ -66,15 +70,18 @@ class PageLink:
         self._on_change = on_change
         self._on_incoming = on_incoming
         self._driver: WhatsAppDriver | None = None
+        self._target: PageTarget | None = None
         self._leg: WebRtcLeg | None = None
         self._port = PagePort()
+        self._claim = Claim()
+        self._reloading = False
         self._stir = asyncio.Event()
         self._log = structlog.get_logger("ponte.page_link")
 
     @property
     def line(self) -> Line | None:
         """Driver and port, when a call could be made now."""
-        if self._driver is None or not self._driver.state.healthy or not self._port.connected:
+        if self._driver is None or not self._driver.state.healthy or not self._port.connected or self._reloading:
             return None
         return Line(self._driver, self._port)
 
@@ -120,7 +127,11 @@ class PageLink:
                     )
                     self._set_page(PartStatus(PageState.INJECTING.value, "opening the page"))
                     target = await open_page(
-                        connection, url=self._settings.page_url, assets=assets, helper=place.helper
+                        connection,
+                        url=self._settings.page_url,
+                        assets=assets,
+                        helper=place.helper,
+                        claim=self._claim,
                     )
                     failures = 0
                     await self._attend(target, place)
@@ -139,6 +150,7 @@ class PageLink:
         )
 
         def on_document() -> None:
+            self._reloading = False
             driver.on_lost("the page was loaded anew", PageState.LOADING)
             self._drop_leg()
 
@@ -148,14 +160,19 @@ class PageLink:
             if not gone.done():
                 gone.set_result(why)
 
-        self._driver = driver
+        self._driver, self._target = driver, target
+        self._reloading = False
         target.subscribe(driver.on_event, on_document, on_gone)
         try:
-            async with _background(self._poll(driver)), _background(self._keep_leg(driver, place)):
+            async with (
+                _background(self._poll(driver)),
+                _background(self._keep_leg(driver, place)),
+                _background(self._renew(target, driver)),
+            ):
                 await gone
         finally:
             driver.on_lost("the gateway let go of the page")
-            self._driver = None
+            self._driver = self._target = None
             self._drop_leg()
             await target.close()
 
@@ -167,6 +184,24 @@ class PageLink:
                     await driver.refresh()
                 except PonteError as error:
                     self._log.info("page_probe_failed", error=str(error), code=error.code)
+            await asyncio.sleep(self._settings.poll_s)
+
+    async def _renew(self, target: PageTarget, driver: PageDriver) -> None:
+        """Load a page anew whose code was at the microphone before us; once, and not while a call runs."""
+        while target.microphone_taken and not target.gone:
+            # Before the page's own code has started nothing can be said of its calls.
+            if driver.state in _STARTED and not driver.busy:
+                self._reloading = True
+                try:
+                    if not await target.call("calls"):
+                        self._log.warning("page_loaded_anew", reason=_MICROPHONE_TAKEN)
+                        self._set_page(PartStatus(PageState.LOADING.value, _MICROPHONE_TAKEN))
+                        await target.reload()
+                        return
+                except PonteError as error:
+                    self._log.info("page_not_loaded_anew", error=str(error), code=error.code)
+                self._reloading = False
+                self._on_change()
             await asyncio.sleep(self._settings.poll_s)
 
     async def _keep_leg(self, driver: WhatsAppDriver, place: ChromePlace) -> None:
@@ -216,6 +251,8 @@ class PageLink:
 
     def _page_state(self, state: PageState, detail: str) -> None:
         self._stir.set()
+        if not detail and self._target is not None and self._target.microphone_taken:
+            detail = _MICROPHONE_TAKEN
         self._set_page(PartStatus(state.value, detail))
 
     def _page_media(self, state: str) -> None:

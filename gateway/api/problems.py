@@ -33,8 +33,6 @@ class Problem(PonteError):
         detail: one sentence for people, no secrets.
         faults: by field, where the body is to blame.
         headers: added to the answer.
-        call_id: the call that the request is about.
-        state: where that call, or the part that is to blame, is.
     """
 
     def __init__(
@@ -45,15 +43,12 @@ class Problem(PonteError):
         *,
         faults: Sequence[FieldFault] = (),
         headers: Mapping[str, str] | None = None,
-        call_id: str | None = None,
-        state: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.problem_code = code
         self.faults = tuple(faults)
         self.headers = headers
-        self.members = {name: value for name, value in (("call_id", call_id), ("state", state)) if value is not None}
 
 
 def bad_body(detail: str) -> Problem:
@@ -68,9 +63,8 @@ def problem_response(
     *,
     faults: Sequence[FieldFault] = (),
     headers: Mapping[str, str] | None = None,
-    members: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the answer for a problem; *members* are its extension members (RFC 9457 section 3.2)."""
+    """Return the answer for a problem."""
     content = {
         "type": f"urn:ponte:problem:{code}",
         "title": http.HTTPStatus(status).phrase,
@@ -78,7 +72,6 @@ def problem_response(
         "code": code,
         "detail": detail,
         "errors": [{"field": fault.field, "message": fault.message} for fault in faults],
-        **(members or {}),
     }
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 
@@ -87,12 +80,7 @@ async def on_ponte_error(request: Request, error: Exception) -> Response:
     """Starlette exception handler for the gateway's own errors."""
     if isinstance(error, Problem):
         return problem_response(
-            error.status,
-            error.problem_code,
-            str(error),
-            faults=error.faults,
-            headers=error.headers,
-            members=error.members,
+            error.status, error.problem_code, str(error), faults=error.faults, headers=error.headers
         )
     assert isinstance(error, PonteError)
     faults: tuple[FieldFault, ...] = ()

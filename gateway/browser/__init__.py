@@ -16,10 +16,12 @@ from gateway.browser.errors import (
     HelperError,
     PageError,
     PageGone,
+    PageOwned,
 )
 from gateway.browser.helper import HelperClient
 from gateway.browser.local_helper import LocalHelper, LocalHelperSettings
 from gateway.browser.opening import open_page
+from gateway.browser.ownership import Claim
 from gateway.browser.page import PageTarget
 from gateway.browser.settings import BrowserSettings, HttpSettings
 
@@ -38,6 +40,7 @@ __all__ = [
     "ChromeUnauthorized",
     "ChromeUnreachable",
     "ChromeVersion",
+    "Claim",
     "ConnectionLost",
     "HelperClient",
     "HelperError",
@@ -48,6 +51,7 @@ __all__ = [
     "PageError",
     "PageGone",
     "PageInfo",
+    "PageOwned",
     "PageTarget",
     "check_literal",
     "chrome_version",

@@ -19,6 +19,7 @@ from gateway.browser.endpoint import BrowserEndpoint, join_host_port
 from gateway.browser.errors import CdpError, ChromeUnauthorized, ChromeUnreachable, ConnectionLost, PageGone
 from gateway.browser.http import Resolved, resolve, tls_context
 from gateway.browser.settings import BrowserSettings
+from gateway.browser.windows import Windows
 from gateway.domain.errors import PeerTimeout, Unavailable
 
 Handler = Callable[[dict[str, Any], str | None], None]
@@ -46,6 +47,7 @@ class CdpConnection:
         closed: set once the websocket is gone: the sign of life of Chrome.
         reason: why it closed; empty while it is open.
         version: what Chrome said of itself.
+        windows: follows what its pages open beside themselves.
     """
 
     def __init__(self, websocket: ClientConnection, version: ChromeVersion, *, max_pending: int) -> None:
@@ -61,6 +63,7 @@ class CdpConnection:
         self._close_callbacks: list[Callable[[str], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("gateway.browser.cdp")
+        self.windows = Windows(self)
 
     async def send(
         self,

@@ -5,6 +5,7 @@ Unavailable
 ├── ChromeUnauthorized  the endpoint wants a token, or another one
 ├── ConnectionLost      the CDP connection closed while something was under way
 ├── PageGone            the page, or its document, went away while something was under way
+├── PageOwned           another gateway drives the page
 ├── AssetError          the wasm server's files do not fit
 └── HelperError         the node helper did not do what was asked
 Refused
@@ -41,6 +42,12 @@ class PageGone(Unavailable):
     """The page or its document went away."""
 
     code = "page_gone"
+
+
+class PageOwned(Unavailable):
+    """Another gateway, or another account of this one, drives the page."""
+
+    code = "page_owned"
 
 
 class AssetError(Unavailable):

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.browser.assets import Assets
+from gateway.browser.ownership import Claim
 from gateway.domain.errors import ConfigError
 
 BINDING: Final = "__ponteEmit"
@@ -16,8 +17,14 @@ INJECTING: Final = "ponte.injecting"
 INJECTED: Final = "ponte.injected"
 """Types of the events by which the script says where it begins and ends; never passed on to subscribers."""
 
+OWNED: Final = "ponte.owned"
+"""Type of the event of a script that found another gateway's in its document; not passed on either."""
+
 LATE_MARK: Final = 'Symbol.for("ponte.late")'
-"""Set on documents whose own code ran before the script did."""
+"""Set on documents whose own code ran before the script did: `LATE`, or `LATE_MICROPHONE`."""
+LATE: Final = "late"
+LATE_MICROPHONE: Final = "microphone"
+"""That code has been at the microphone already, and may hold on to what it found."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -51,6 +58,7 @@ class Injection:
         late_source: the same for a document that is already open.
         worklet_url: the URL that is answered with the worklet's module.
         worklet_js: that module.
+        claim: whose page it is.
     """
 
     origin: str
@@ -58,6 +66,7 @@ class Injection:
     late_source: str
     worklet_url: str
     worklet_js: bytes
+    claim: Claim
 
     @property
     def worklet_pattern(self) -> str:
@@ -75,17 +84,19 @@ class Injection:
         ]
 
 
-def build_injection(assets: Assets, *, url: str, driver: str = "whatsapp") -> Injection:
+def build_injection(assets: Assets, *, url: str, driver: str = "whatsapp", claim: Claim | None = None) -> Injection:
     """Build the script for the origin of *url*.
 
     Args:
         assets: the checked files of the wasm server.
         url: the page's address.
         driver: which of the bundle's drivers is to run.
+        claim: whose page it is; None: a new owner's.
 
     Raises:
         ConfigError: *url* is not one of http or https.
     """
+    claim = claim or Claim()
     origin = origin_of(url)
     if not origin:
         raise ConfigError("The page's address must be an http or https URL")
@@ -100,25 +111,30 @@ def build_injection(assets: Assets, *, url: str, driver: str = "whatsapp") -> In
 
     def script(*, late: bool) -> str:
         emit = f"globalThis[{json.dumps(BINDING)}]?.(JSON.stringify"
+        # Another gateway that is attached hears it too, as long as it does not know that it lost the page.
+        owner = f"owner: {json.dumps(claim.owner)}"
         # A block, not a function: a `var` at the top of a bundle is meant to be a global.
         return "\n".join(
             (
                 f"if (globalThis === globalThis.top && location.origin === {json.dumps(origin)}) try {{",
-                f"if (!globalThis.__ponte) globalThis[{LATE_MARK}] = true;" if late else "",
-                f'{emit}({{type: "{INJECTING}"}}));',
+                f'if (!{claim.at_start()}) {emit}({{type: "{OWNED}", {owner}}})); else {{',
+                f"if (!globalThis.__ponte) globalThis[{LATE_MARK}] ??= {json.dumps(LATE)};" if late else "",
+                f'{emit}({{type: "{INJECTING}", {owner}}}));',
                 f"globalThis.__ponteConfig = {json.dumps(config)};",
                 assets.page_js.text,
                 ";",
                 assets.wa_js.text,
                 ";",
-                f'{emit}({{type: "{INJECTED}"}}));',
+                f'{emit}({{type: "{INJECTED}", {owner}}})); }}',
                 "} catch (error) {",
-                f'{emit}({{type: "{INJECTED}", error: String(error && error.message || error)}}));',
+                f'{emit}({{type: "{INJECTED}", {owner}, error: String(error && error.message || error)}}));',
                 "}",
             )
         )
 
-    return Injection(origin, script(late=False), script(late=True), origin + worklet_path, assets.worklet_js.content)
+    return Injection(
+        origin, script(late=False), script(late=True), origin + worklet_path, assets.worklet_js.content, claim
+    )
 
 
 def call_expression(name: str, args: tuple[object, ...]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Final
+import time
+from typing import Any, Final
 
 import structlog
 
 from gateway.browser.assets import Assets
 from gateway.browser.cdp import CdpConnection
-from gateway.browser.errors import CdpError, ChromeUnreachable
+from gateway.browser.errors import CdpError, ChromeUnreachable, PageOwned
 from gateway.browser.helper import HelperClient
 from gateway.browser.inject import Injection, build_injection, origin_of
+from gateway.browser.ownership import OPENING_URL, Claim
 from gateway.browser.page import PageTarget
 from gateway.domain.errors import PeerTimeout, Unavailable
 
@@ -35,6 +37,7 @@ async def open_page(
     assets: Assets,
     helper: HelperClient | None,
     driver: str = "whatsapp",
+    claim: Claim | None = None,
     timeout_s: float = 45,
 ) -> PageTarget:
     """Attach to the open page of the origin of *url*, else open one; the page has the bundle when this returns.
@@ -45,13 +48,15 @@ async def open_page(
         assets: what is injected.
         helper: the node helper beside this Chrome, if there is one.
         driver: which of the bundle's drivers is to run.
+        claim: as whom the page is taken; None: as a new owner.
         timeout_s: until a document must have taken the bundle. WhatsApp Web loads some 20 MB.
 
     Raises:
+        PageOwned: another gateway drives it.
         Unavailable: the page did not load, crashed, or did not take the bundle; the text says which.
         ConfigError: *url* is not one of http or https.
     """
-    injection = build_injection(assets, url=url, driver=driver)
+    injection = build_injection(assets, url=url, driver=driver, claim=claim)
     await grant_permissions(browser, injection.origin)
     page = await _take_open_page(browser, injection, helper)
     try:
@@ -104,26 +109,50 @@ async def _attach(
     return PageTarget(browser, target_id=target_id, session_id=session_id, injection=injection, helper=helper)
 
 
+def _candidates(infos: list[dict[str, Any]], origin: str) -> list[dict[str, Any]]:
+    """The pages that may be the one, in an order that is the same for everybody."""
+    pages = [info for info in infos if info.get("type") == "page"]
+    ids = {info.get("targetId") for info in pages}
+    return sorted(
+        (
+            info
+            for info in pages
+            if info.get("url") == OPENING_URL
+            # A window that a page opened beside itself has the page's origin too.
+            or (origin_of(str(info.get("url", ""))) == origin and info.get("openerId") not in ids)
+        ),
+        key=lambda info: (info.get("url") == OPENING_URL, str(info.get("url", "")), str(info.get("targetId", ""))),
+    )
+
+
+async def _pages(browser: CdpConnection, origin: str) -> list[dict[str, Any]]:
+    return _candidates((await browser.send("Target.getTargets")).get("targetInfos", []), origin)
+
+
 async def _take_open_page(
     browser: CdpConnection, injection: Injection, helper: HelperClient | None
 ) -> PageTarget | None:
     """Attach to the first page of the origin, by URL; one that does not react is closed, so that it is replaced."""
-    infos = (await browser.send("Target.getTargets")).get("targetInfos", [])
-    found = sorted(
-        (str(info.get("url", "")), str(info.get("targetId", "")))
-        for info in infos
-        if info.get("type") == "page" and origin_of(str(info.get("url", ""))) == injection.origin
-    )
-    for _, target_id in found:
+    listed_s = time.monotonic()
+    for info in await _pages(browser, injection.origin):
+        target_id = str(info.get("targetId", ""))
         try:
             page = await _attach(browser, target_id, injection, helper)
         except Unavailable:
             continue  # closed since the list was made
         try:
             await page.check_alive()
+            # An owner that was not attached when the list was made is dead, if it was not quicker than we since then.
+            since_s = time.monotonic() - listed_s
+            await page.claim(injection.claim.lease_s if info.get("attached") else since_s)
             await page.prepare()
+        except PageOwned:
+            await page.close()
+            raise
         except Unavailable as error:
             await page.close()
+            if info.get("attached"):
+                raise  # it is somebody's, who may be waiting for it
             if not browser.closed.is_set():
                 await _replace(browser, target_id, error)
             continue
@@ -144,24 +173,28 @@ async def _open_new_page(
     browser: CdpConnection, injection: Injection, helper: HelperClient | None, url: str
 ) -> PageTarget:
     try:
-        created = await browser.send("Target.createTarget", {"url": "about:blank"})
+        created = await browser.send("Target.createTarget", {"url": OPENING_URL})
     except CdpError as error:
         raise ChromeUnreachable(f"Chrome does not open a new page: {error.text}") from None
     page = await _attach(browser, str(created.get("targetId", "")), injection, helper)
+    mine = True
     try:
+        try:
+            await page.claim(injection.claim.lease_s)
+        except PageOwned:
+            mine = False  # it found our page before we did, and has a use for it
+            raise
+        if [info for info in await _pages(browser, injection.origin) if info.get("targetId") != page.target_id]:
+            raise PageOwned("Another gateway opens this page at the same time; it is tried again")
         # The script is in place before the first byte of the page is asked for.
         await page.prepare()
-        # A service worker that lost its process in a page's crash holds up every later navigation of its origin.
-        # Nothing of the origin is open now, and a worker that was well starts again when it is needed.
-        with contextlib.suppress(CdpError):  # an experimental domain: a Chrome may come without it
-            await page.send("ServiceWorker.enable")
-            await page.send("ServiceWorker.stopAllWorkers")
-            await page.send("ServiceWorker.disable")
+        await page.stop_workers()
         await _navigate(page, injection, url)
     except BaseException:
         await page.close()
-        with contextlib.suppress(Unavailable, CdpError):
-            await browser.send("Target.closeTarget", {"targetId": page.target_id}, timeout_s=5)
+        if mine:
+            with contextlib.suppress(Unavailable, CdpError):
+                await browser.send("Target.closeTarget", {"targetId": page.target_id}, timeout_s=5)
         raise
     return page
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
 from collections import deque
@@ -12,10 +11,22 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.browser.adopting import adopt, touched_microphone
+from gateway.browser.answering import WorkletAnswers
 from gateway.browser.cdp import CdpConnection
-from gateway.browser.errors import CdpError, HelperError, PageError, PageGone
+from gateway.browser.errors import CdpError, HelperError, PageError, PageGone, PageOwned
 from gateway.browser.helper import HelperClient
-from gateway.browser.inject import BINDING, INJECTED, INJECTING, LATE_MARK, Injection, call_expression, split_error
+from gateway.browser.inject import (
+    BINDING,
+    INJECTED,
+    INJECTING,
+    LATE_MARK,
+    LATE_MICROPHONE,
+    OWNED,
+    Injection,
+    call_expression,
+    split_error,
+)
 from gateway.domain.errors import Unavailable
 
 _MAX_EVENTS: Final = 1000  # a call makes about ten; more at once is a page gone wild
@@ -40,7 +51,10 @@ class PageTarget:
     Attributes:
         target_id: CDP target id.
         session_id: its flattened session.
-        late: the bundle came into a document whose own code already ran; hooks on what that code did are missing.
+        late: the bundle came into a document whose own code already ran. What that code had made is taken up, but what
+            it holds on to of the browser's own functions is not hooked.
+        microphone_taken: that code has been at the microphone before the bundle replaced it, so that a call may not
+            have ours: load the page anew when no call runs.
         gone: why the page is lost; empty while it is there.
     """
 
@@ -56,11 +70,15 @@ class PageTarget:
         self.target_id = target_id
         self.session_id = session_id
         self.late = False
+        self.microphone_taken = False
         self.gone = ""
         self._cdp = cdp
         self._injection = injection
         self._helper = helper
-        self._worker_sessions: set[str] = set()
+        self._answers = WorkletAnswers(cdp, injection)
+        self._leave_windows: Callable[[], None] = _ignore
+        self._lost = asyncio.Event()
+        self._detached_already = False
         self._contexts: set[object] = set()
         self._first_document = asyncio.Event()
         self._opened = False
@@ -76,7 +94,7 @@ class PageTarget:
             cdp.on("Runtime.executionContextDestroyed", self._context_destroyed),
             cdp.on("Runtime.executionContextsCleared", self._contexts_cleared),
             cdp.on("Runtime.bindingCalled", self._binding_called),
-            cdp.on("Fetch.requestPaused", self._request_paused),
+            self._answers.subscribe(),
             cdp.on("Target.attachedToTarget", self._attached),
             cdp.on("Target.detachedFromTarget", self._detached),
             cdp.on("Inspector.targetCrashed", self._crashed),
@@ -202,9 +220,11 @@ class PageTarget:
         """Let go of the page; it stays open, and the bundle stays in its document."""
         if not self.gone:
             self._on_event, self._on_document, self._on_gone = _ignore, _ignore, _ignore
-            self._lose("The gateway let go of the page")
+            release: dict[str, object] = {"expression": self._injection.claim.release()}
             with contextlib.suppress(Unavailable, CdpError):
-                await self._cdp.send("Target.detachFromTarget", {"sessionId": self.session_id}, timeout_s=2)
+                await self._cdp.send("Runtime.evaluate", release, session_id=self.session_id, timeout_s=2)
+            self._lose("The gateway let go of the page")
+            await self._detach()
 
     # ---- what `open_page` uses
 
@@ -217,13 +237,30 @@ class PageTarget:
         await self.send("Inspector.enable")  # of a page that crashed before, Chrome says so at this
         await self.send("Runtime.evaluate", {"expression": "1"}, timeout_s=timeout_s)
 
+    async def claim(self, max_age_s: float) -> None:
+        """Take the page for us.
+
+        Args:
+            max_age_s: a claim of another owner that was renewed within this time stands.
+
+        Raises:
+            PageOwned: another gateway has it.
+            Unavailable: the page does not answer.
+        """
+        claim = self._injection.claim
+        if await self.evaluate(claim.take(max_age_s), user_gesture=False) != claim.owner:
+            raise PageOwned(
+                "Another gateway, or another account, drives this page already: stop it there, or give this account a "
+                "Chrome of its own"
+            )
+
     async def prepare(self) -> None:
         """Set up the session: everything that must be in place before the page's own code runs."""
         await self.send("Page.enable")
         await self.send("Runtime.enable")  # without it a binding does not outlive a navigation
         await self.send("Inspector.enable")
         await self.send("Runtime.addBinding", {"name": BINDING})
-        await self._enable_fetch(self.session_id)
+        await self._answers.enable(self.session_id)
         # Only service workers: they hide requests from the page's own Fetch domain. Anything else attached would cost
         # Chrome time for nothing.
         await self.send(
@@ -238,14 +275,44 @@ class PageTarget:
         # Timers of a hidden tab drop to one a second.
         await self.send("Emulation.setFocusEmulationEnabled", {"enabled": True})
         await self.send("Page.addScriptToEvaluateOnNewDocument", {"source": self._injection.source})
+        self._leave_windows = await self._cdp.windows.follow(self.target_id, self._prepare_window)
+        self._cdp.spawn(self._keep_claim(), "page-claim")
+
+    async def stop_workers(self) -> None:
+        """Stop the origin's service workers; they start again when they are needed.
+
+        One that lost its process in a page's crash holds up every later navigation of its origin. Only while no page of
+        the origin is open: a worker that is stopped while a page registers it holds that page up as well.
+        """
+        with contextlib.suppress(CdpError):  # an experimental domain: a Chrome may come without it
+            for command in ("enable", "stopAllWorkers", "disable"):
+                await self.send(f"ServiceWorker.{command}")
 
     async def inject_late(self) -> None:
-        """Put the script into the document that is open now; a document that has it already is not changed."""
+        """Put the script into the document that is open now; a document that has it already is not changed.
+
+        What the document made before is taken up: it may be playing sound.
+        """
+        if await self.evaluate("globalThis.__ponte === undefined", user_gesture=False) is True:
+            if await touched_microphone(self.send):
+                mark = f"globalThis[{LATE_MARK}] ??= {json.dumps(LATE_MICROPHONE)}"
+                await self.evaluate(mark, user_gesture=False)
+            adopts = True
+        else:
+            adopts = False
         await self.send(
             "Runtime.evaluate",
             {"expression": self._injection.late_source, "awaitPromise": False, "returnByValue": True},
             timeout_s=20,
         )
+        if adopts and await self.evaluate("typeof globalThis.__ponte?.adopt === 'function'", user_gesture=False):
+            try:
+                taken = await adopt(self.send)
+            except (CdpError, PageError) as error:
+                # The next call of the page is hooked all the same.
+                self._log.warning("page.adoption_failed", detail=str(error))
+            else:
+                self._log.info("page.adopted", objects=taken)
 
     async def wait_injected(self, timeout_s: float) -> None:
         """Wait until a document has the bundle, and note whether it came late.
@@ -266,7 +333,10 @@ class PageTarget:
             raise PageGone(self.gone)
         if self._failure:
             raise Unavailable(f"The page bundle failed in the page: {self._failure}; build it again")
-        self.late = await self.evaluate(f"globalThis[{LATE_MARK}] === true", user_gesture=False) is True
+        mark = await self.evaluate(f"globalThis[{LATE_MARK}] ?? ''", user_gesture=False)
+        self.late, self.microphone_taken = mark != "", mark == LATE_MICROPHONE
+        if self.microphone_taken:
+            self._log.warning("page.microphone_taken_before")
         self._opened = True
 
     # ---- CDP events; synchronous
@@ -305,24 +375,19 @@ class PageTarget:
         if session_id == self.session_id:
             self._contexts.clear()
 
-    def _request_paused(self, params: dict[str, Any], session_id: str | None) -> None:
-        if session_id == self.session_id or session_id in self._worker_sessions:
-            self._cdp.spawn(self._answer_request(params, session_id), "page-fetch")
-
     def _attached(self, params: dict[str, Any], session_id: str | None) -> None:
         info, worker_session = params.get("targetInfo"), params.get("sessionId")
         if session_id != self.session_id or not isinstance(info, dict) or not isinstance(worker_session, str):
             return
         if info.get("type") == "service_worker":
-            self._worker_sessions.add(worker_session)
-            self._cdp.spawn(self._enable_fetch(worker_session), "page-worker-fetch")
+            self._cdp.spawn(self._answers.enable(worker_session), "page-worker-fetch")
 
     def _detached(self, params: dict[str, Any], _: str | None) -> None:
         session_id = params.get("sessionId")
         if session_id == self.session_id:
             self._lose("The page was closed")
         elif isinstance(session_id, str):
-            self._worker_sessions.discard(session_id)
+            self._answers.forget(session_id)
 
     def _crashed(self, _: dict[str, Any], session_id: str | None) -> None:
         if session_id == self.session_id:
@@ -338,31 +403,32 @@ class PageTarget:
     async def _accept_dialog(self) -> None:
         await self.send("Page.handleJavaScriptDialog", {"accept": True})
 
-    async def _enable_fetch(self, session_id: str) -> None:
-        patterns: list[object] = [{"urlPattern": self._injection.worklet_pattern, "requestStage": "Request"}]
-        await self._cdp.send("Fetch.enable", {"patterns": patterns}, session_id=session_id)
+    async def _prepare_window(self, session_id: str) -> None:
+        """Set up a window that the page opened: it may bring an audio context with it."""
+        if not self.gone:
+            await self._answers.enable(session_id)
 
-    async def _answer_request(self, params: dict[str, Any], session_id: str | None) -> None:
-        request_id, request = params.get("requestId"), params.get("request")
-        if isinstance(request, dict) and request.get("url") == self._injection.worklet_url:
-            method: str = "Fetch.fulfillRequest"
-            answer: dict[str, object] = {
-                "requestId": request_id,
-                "responseCode": 200,
-                "responseHeaders": self._injection.worklet_headers,
-                "body": base64.b64encode(self._injection.worklet_js).decode("ascii"),
-            }
-        else:
-            method, answer = "Fetch.continueRequest", {"requestId": request_id}
-        with contextlib.suppress(CdpError):  # the request was cancelled meanwhile
-            await self._cdp.send(method, answer, session_id=session_id)
+    async def _keep_claim(self) -> None:
+        """Renew the claim until the page is gone, or another gateway has taken it: ours had run out then."""
+        claim = self._injection.claim
+        while not self.gone:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(claim.refresh_s):
+                    await self._lost.wait()
+            with contextlib.suppress(Unavailable, CdpError, PageError):
+                if await self.evaluate(claim.renew(self._injection.origin), user_gesture=False) is False:
+                    self._lose("Another gateway took the page")
 
     def _handle_event(self, event: dict[str, Any]) -> None:
+        if event["type"] in {INJECTING, INJECTED, OWNED} and event.get("owner") != self._injection.claim.owner:
+            return
         if event["type"] == INJECTING:
             # Told before the new document's own events; a command that is sent now comes after the script.
             if self._opened:
-                self.late = False
+                self.late = self.microphone_taken = False
                 self._keep(self._tell_document)
+        elif event["type"] == OWNED:
+            self._lose("Another gateway was first in the page's new document")
         elif event["type"] == INJECTED:
             self._failure = str(event["error"])[:200] if "error" in event else ""
             if self._failure:
@@ -380,10 +446,21 @@ class PageTarget:
         self.gone = why
         for unsubscribe in self._unsubscribers:
             unsubscribe()
+        self._leave_windows()
+        self._lost.set()
         self._cdp.fail_session(self.session_id, why)
         self._first_document.set()
         self._log.info("page.gone", detail=why)
         self._keep(lambda: self._on_gone(why))
+        if not self._cdp.closed.is_set():
+            # With the session goes the script that it put into new documents; a crashed page has none of its own left.
+            self._cdp.spawn(self._detach(), "page-detach")
+
+    async def _detach(self) -> None:
+        if not self._detached_already:
+            self._detached_already = True
+            with contextlib.suppress(Unavailable, CdpError):
+                await self._cdp.send("Target.detachFromTarget", {"sessionId": self.session_id}, timeout_s=2)
 
     def _keep(self, tell: Callable[[], None]) -> None:
         if self._subscribed:

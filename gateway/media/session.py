@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.keys import KeyTap, KeyWatch, OnKey
-from gateway.media.link import LinkUser, MediaLink, OnLost
+from gateway.media.link import LinkUser, MediaLink
 from gateway.media.path import PacketPath, routes
 from gateway.media.plane import DirectionStats, MediaStats
 from gateway.media.port import ContinuousPort, RtpPort
@@ -52,8 +52,7 @@ class RtpSession:
         self._port: RtpPort | None = None
         self._to_sip = PacketPath(OutgoingStream(random_bits))
         self._to_wa = PacketPath(OutgoingStream(random_bits))
-        cname = f"{random_bits(96):024x}"
-        self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, cname)
+        self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, f"{random_bits(96):024x}")
         self._last_rtcp_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keys: KeyWatch | None = None
@@ -63,7 +62,7 @@ class RtpSession:
         link.attach(
             LinkUser(
                 self._from_peer, self._rtcp_received, self._to_wa.drop, self._to_wa.accepts,
-                lambda: self._to_wa.reception.ssrc, self._to_sip.outgoing.ssrc, cname,
+                lambda: self._to_wa.reception.ssrc,
             )
         )  # fmt: skip
 
@@ -105,10 +104,8 @@ class RtpSession:
                 self._pack.change(ptime_ms)
         self._ptime_ms = ptime_ms
 
-    def connect(self, port: RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None) -> None:
-        """Let packets flow between the SIP peer and *port*; *on_key* takes the peer's keys, *on_lost* its loss."""
-        if on_lost is not None:
-            self.link.on_lost = on_lost
+    def connect(self, port: RtpPort, on_key: OnKey | None = None) -> None:
+        """Let packets flow between the SIP peer and *port*; *on_key* takes the peer's keys."""
         if self._keys is not None:
             self._keys.close()
         self._keys = None if on_key is None else KeyWatch(self._loop, on_key)

@@ -132,9 +132,9 @@ async def test_an_open_page_is_taken_late_and_a_second_injection_changes_nothing
         assert await page.evaluate("seenAtStart") == "undefined"
         assert (await page.call("probe"))["state"] == "READY"
         await page.evaluate("__ponte.mine = 1; workerReady")
-        assert await page.call("worklet") == "worklet runs"
 
         # The gateway was restarted: another connection finds the page with its bundle.
+        await page.close()
         async with connect_cdp(parse_browser_url(browser.ws_url), BrowserSettings()) as other:
             again = await opened(other)
             assert again.target_id == page.target_id
@@ -147,10 +147,13 @@ async def test_an_open_page_is_taken_late_and_a_second_injection_changes_nothing
             with pytest.raises(PageGone):
                 await again.call("probe")
 
+        page = await opened(cdp)
+        assert page.late
         told = Told(page)
         await page.reload()
-        assert "document" in await told.until(3)
+        assert "document" in await told.until(2)
         assert not page.late
+        assert await page.call("worklet") == "worklet runs"
         pages = [info for info in (await cdp.send("Target.getTargets"))["targetInfos"] if info["url"] == URL]
         assert len(pages) == 1
 
@@ -246,10 +249,11 @@ async def test_a_page_that_cannot_load_is_tried_again_and_said_so() -> None:
         site.replies["/"] = Reply(status=500)
         await cdp.send("Target.createTarget", {"url": URL})
 
-        async def asked() -> bool:
-            return any(path == "/" for path, _ in site.requests)
+        async def shown() -> bool:
+            infos = (await cdp.send("Target.getTargets"))["targetInfos"]
+            return any(path == "/" for path, _ in site.requests) and any(info["url"] == URL for info in infos)
 
-        await until(asked)
+        await until(shown)
         site.replies["/"] = Reply(b"<!doctype html><title>plain</title>")
         page = await opened(cdp)
         assert await page.evaluate("document.title") == "plain"

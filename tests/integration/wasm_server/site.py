@@ -97,6 +97,12 @@ globalThis.listen = (context, source) => {
 };
 """
 
+# What a window does first: it keeps the browser's function, which therefore has to be ours by then.
+POPOUT_SCRIPT: Final = """
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+globalThis.label = ask({audio: true}).then((stream) => stream.getAudioTracks()[0].label, (fault) => fault.name);
+"""
+
 # The page's script comes by src, and no policy of the page knows us.
 POLICY: Final = "script-src 'self'; object-src 'none'; require-trusted-types-for 'script'"
 
@@ -110,6 +116,17 @@ def _site() -> Starlette:
         headers = {"content-security-policy": policy, **(ISOLATION if "isolated" in request.query_params else {})}
         return Response(text, media_type="text/html", headers=headers)
 
+    def popout(_request: Request) -> Response:
+        text = "<!doctype html><title>popout</title><script src=/popout.js></script>"
+        return Response(text, media_type="text/html", headers={"content-security-policy": POLICY})
+
+    def popout_script(_request: Request) -> Response:
+        return Response(POPOUT_SCRIPT, media_type="text/javascript")
+
+    def plain(_request: Request) -> Response:
+        headers = {"content-security-policy": POLICY.replace("'self'", "'self' 'wasm-unsafe-eval'")}
+        return Response("<!doctype html><title>plain</title>", media_type="text/html", headers=headers)
+
     def script(_request: Request) -> Response:
         return Response(SCRIPT, media_type="text/javascript")
 
@@ -121,7 +138,9 @@ def _site() -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", page), Route("/page.js", script), Route("/processors.js", processors), Route("/{rest}", missing)
+            Route("/", page), Route("/page.js", script), Route("/processors.js", processors),
+            Route("/popout", popout), Route("/plain", plain), Route("/popout.js", popout_script),
+            Route("/{rest}", missing),
         ]
     )  # fmt: skip
 

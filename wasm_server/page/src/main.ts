@@ -5,10 +5,12 @@ import { parseConfig, type PonteConfig } from './config.ts';
 import { Engine } from './engine/engine.ts';
 import { Worklets } from './engine/worklets.ts';
 import { emitter, logger, type Log } from './events.ts';
-import { AudioGraph } from './hooks/audio-graph.ts';
+import { AudioGraph, type NativeGraph } from './hooks/audio-graph.ts';
 import { installAudioSource } from './hooks/audio-source.ts';
+import { adopt } from './hooks/adoption.ts';
 import { installMediaDevices } from './hooks/media-devices.ts';
 import { MediaElements } from './hooks/media-elements.ts';
+import { installPopouts } from './hooks/popouts.ts';
 import { ScriptUrl } from './hooks/script-url.ts';
 import { MicrophoneTracks } from './hooks/tracks.ts';
 import { Bindings } from './whatsapp/bindings.ts';
@@ -47,9 +49,7 @@ function install(scope: PageScope, config: PonteConfig): void {
   const graph = new AudioGraph((cut) => {
     engine.speaker.graphChanged(cut);
   });
-  const native = graph.install(scope, log);
-  const elements = new MediaElements(scope, now);
-  elements.install(log);
+  const elements = new MediaElements(now);
   const scriptUrl = new ScriptUrl(config.workletUrl);
   scriptUrl.install(scope as unknown as Parameters<ScriptUrl['install']>[0], log);
   const worklets = new Worklets(WorkletNode, config.workletUrl, config.wasm);
@@ -59,7 +59,33 @@ function install(scope: PageScope, config: PonteConfig): void {
       engine.microphone.setLive(count);
     },
   );
-  const engine = new Engine({
+
+  // The page's own window, and those that it opens: each has prototypes of its own.
+  const hooked = new WeakSet();
+  const hook = (window: PageScope): NativeGraph => {
+    const native = graph.install(window, log);
+    hooked.add(window.AudioNode);
+    elements.install(window, log);
+    tracks.install(window, log);
+    installMediaDevices(window, tracks, log);
+    installAudioSource(
+      window,
+      (stream) => tracks.inStream(stream),
+      (context, _stream, track) => engine.microphone.makeSource(context, track),
+      log,
+    );
+    installPopouts(window, hookPopout, log);
+    return native;
+  };
+  const hookPopout = (popout: object): void => {
+    const window = popout as PageScope;
+    // A window that is not a secure context has no microphone to replace.
+    if (!window.isSecureContext || hooked.has(window.AudioNode)) return;
+    hook(window);
+    log('info', 'the page opened another window, which is hooked too');
+  };
+  const native = hook(scope);
+  const engine: Engine = new Engine({
     microphone: {
       AudioContext: Context,
       MediaStream: scope.MediaStream,
@@ -84,14 +110,6 @@ function install(scope: PageScope, config: PonteConfig): void {
     now,
     sleeps: driver === 'whatsapp',
   });
-  tracks.install(scope, log);
-  installMediaDevices(scope, tracks, log);
-  installAudioSource(
-    scope,
-    (stream) => tracks.inStream(stream),
-    (context, _stream, track) => engine.microphone.makeSource(context, track),
-    log,
-  );
 
   // Read by wa-js when it is evaluated; without it wa-js sends beacons to an analytics service.
   scope.WPPConfig = { ...scope.WPPConfig, disableGoogleAnalytics: true };
@@ -122,7 +140,12 @@ function install(scope: PageScope, config: PonteConfig): void {
     return probe(bindings, scope.crossOriginIsolated, ageMs);
   };
   Object.defineProperty(scope, '__ponte', {
-    value: commands(engine, calls, look, stopLoops),
+    value: commands(engine, calls, look, stopLoops, {
+      adopt: (name, found) => adopt(name, found, { graph, elements, tracks, log }),
+      hook: (popout) => {
+        hookPopout(popout as object);
+      },
+    }),
     configurable: false,
     enumerable: false,
     writable: false,

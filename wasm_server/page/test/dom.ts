@@ -96,6 +96,8 @@ export function browser() {
     value = 1;
   }
   class AudioNode {
+    readonly numberOfInputs = 1;
+    readonly numberOfOutputs = 1;
     readonly outputs = new Set<unknown>();
     constructor(readonly context: { state: string; destination: AudioNode | null }) {}
     connect(to: unknown): unknown {

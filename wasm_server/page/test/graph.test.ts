@@ -5,6 +5,7 @@ import { AudioGraph } from '../src/hooks/audio-graph.ts';
 import { installAudioSource } from '../src/hooks/audio-source.ts';
 import type { HandedTrack } from '../src/hooks/tracks.ts';
 import { MediaElements } from '../src/hooks/media-elements.ts';
+import { installPopouts } from '../src/hooks/popouts.ts';
 import { browser, quiet } from './dom.ts';
 
 function installed() {
@@ -161,12 +162,79 @@ describe('the microphone as a source node', () => {
   });
 });
 
+describe('nodes that were made before us', () => {
+  it('are taken up with what they are connected to, which stays connected', () => {
+    const window = browser();
+    const context = new window.AudioContext();
+    const player = new window.AudioWorkletNode(context, 'player');
+    const volume = new window.AudioNode(context);
+    const apart = new window.AudioNode(context);
+    player.connect(volume);
+    volume.connect(context.destination);
+    const graph = new AudioGraph(quiet);
+    graph.install(window, quiet);
+    const nodes = [player, volume, apart, context.destination] as unknown as AudioNode[];
+    assert.equal(graph.adopt(nodes), 2);
+    assert.deepEqual([...player.outputs], [volume]);
+    assert.deepEqual([...volume.outputs], [context.destination]);
+    assert.deepEqual([...apart.outputs], []);
+    assert.deepEqual(
+      graph.sources().map((source) => [source.node, source.processor, source.destination]),
+      [[player, '', true]],
+    );
+    assert.equal(graph.adopt(nodes), 2);
+    volume.disconnect();
+    assert.deepEqual(graph.sources(), []);
+  });
+
+  it('of closed and offline contexts are left alone', () => {
+    const window = browser();
+    const closed = new window.AudioContext();
+    const offline = Object.assign(new window.AudioContext(), { startRendering: quiet });
+    const graph = new AudioGraph(quiet);
+    const nodes = [closed, offline].map((context) => {
+      const node = new window.AudioWorkletNode(context, 'player');
+      node.connect(context.destination);
+      return node;
+    });
+    closed.state = 'closed';
+    graph.install(window, quiet);
+    assert.equal(graph.adopt(nodes as unknown as AudioNode[]), 0);
+  });
+});
+
+describe('windows that the page opens', () => {
+  it('are hooked at once when they are of its origin', async () => {
+    const found: object[] = [];
+    const foreign = Object.defineProperty({}, 'location', {
+      get: () => {
+        throw new DOMException('cross-origin', 'SecurityError');
+      },
+    });
+    const popout = { location: { origin: 'https://here' } };
+    class DocumentPictureInPicture {
+      requestWindow(): Promise<object> {
+        return Promise.resolve(popout);
+      }
+    }
+    const window = { DocumentPictureInPicture, open: (given: object | null): object | null => given };
+    installPopouts(window, (one) => found.push(one), quiet);
+    assert.equal(window.open(popout), popout);
+    assert.deepEqual(found, [popout]);
+    assert.equal(window.open(null), null);
+    assert.equal(window.open(foreign), foreign);
+    assert.deepEqual(found, [popout]);
+    await new DocumentPictureInPicture().requestWindow();
+    assert.deepEqual(found, [popout, popout]);
+  });
+});
+
 describe('looping sounds', () => {
   it('are paused when they began since the ring and still loop', async () => {
     const window = browser();
     let now = 0;
-    const elements = new MediaElements(window, () => now);
-    elements.install(quiet);
+    const elements = new MediaElements(() => now);
+    elements.install(window, quiet);
     const make = async (at: number, loop: boolean) => {
       now = at;
       const element = new window.HTMLMediaElement();

@@ -18,6 +18,9 @@ export interface Source {
   readonly destination: boolean;
 }
 
+/** Beyond this many nodes in one context only what is played is looked at: each pair of them is tried. */
+const MAX_ADOPTED = 100;
+
 interface GraphWindow {
   readonly AudioNode: { readonly prototype: object };
   readonly AudioParam: abstract new (...args: never[]) => object;
@@ -30,7 +33,7 @@ type Disconnect = (this: AudioNode, ...args: unknown[]) => undefined;
 /** connect and disconnect as the browser has them, for nodes of our own that must not enter the page's graph. */
 export interface NativeGraph {
   connect(from: AudioNode, to: AudioNode, output?: number, input?: number): void;
-  disconnect(from: AudioNode, to?: AudioNode): void;
+  disconnect(from: AudioNode, to?: AudioNode, output?: number, input?: number): void;
 }
 
 export class AudioGraph {
@@ -38,6 +41,7 @@ export class AudioGraph {
   private readonly fedBy = new WeakMap<AudioNode, WeakRef<AudioNode>[]>();
   private readonly processors = new WeakMap<AudioNode, string>();
   private worklets: WeakRef<AudioNode>[] = [];
+  private native: NativeGraph | null = null;
 
   /**
    * @param onChange told after each change the page made; `cut` is a node all of whose outputs the page disconnected,
@@ -65,15 +69,61 @@ export class AudioGraph {
     if (connect === null || disconnect === null) throw new TypeError('AudioNode cannot be observed');
     const nativeConnect = connect as unknown as Connect;
     const nativeDisconnect = disconnect as unknown as Disconnect;
-    return {
+    this.native ??= {
       connect: (from, to, output = 0, input = 0) => {
         nativeConnect.call(from, to, output, input);
       },
-      disconnect: (from, to) => {
+      disconnect: (from, to, output, input) => {
         if (to === undefined) nativeDisconnect.call(from);
-        else nativeDisconnect.call(from, to);
+        else if (output === undefined) nativeDisconnect.call(from, to);
+        else nativeDisconnect.call(from, to, output, input);
       },
     };
+    return this.native;
+  }
+
+  /**
+   * Learn what nodes that were made before us are connected to. Nothing tells it but the fault of a disconnect that has
+   * nothing to undo; one that succeeds is undone at once, before the context renders on.
+   *
+   * @returns how many connections were found.
+   */
+  adopt(nodes: readonly AudioNode[]): number {
+    const contexts = new Map<BaseAudioContext, AudioNode[]>();
+    for (const node of nodes) {
+      const { context } = node;
+      if (context.state === 'closed' || 'startRendering' in context) continue;
+      contexts.set(context, [...(contexts.get(context) ?? []), node]);
+    }
+    let edges = 0;
+    for (const [context, found] of contexts) {
+      const others = found.length > MAX_ADOPTED ? [] : found.filter((node) => node !== context.destination);
+      for (const from of found) {
+        for (const to of [...others, context.destination]) {
+          if (from !== to) edges += this.adoptPair(from, to);
+        }
+      }
+    }
+    return edges;
+  }
+
+  private adoptPair(from: AudioNode, to: AudioNode): number {
+    const { native } = this;
+    if (native === null) return 0;
+    let edges = 0;
+    for (let output = 0; output < from.numberOfOutputs; output++) {
+      for (let input = 0; input < to.numberOfInputs; input++) {
+        try {
+          native.disconnect(from, to, output, input);
+        } catch {
+          continue;
+        }
+        native.connect(from, to, output, input);
+        this.connected(from, to, output, input);
+        edges += 1;
+      }
+    }
+    return edges;
   }
 
   /** Worklet nodes that nothing feeds and that reach a way out of their context, oldest first. */

@@ -3,30 +3,44 @@
 import type { Log } from '../events.ts';
 import { observeMethod } from './patch.ts';
 
+interface ElementsDocument {
+  querySelectorAll(selector: string): Iterable<unknown>;
+}
+
 interface ElementsWindow {
   readonly HTMLMediaElement: { readonly prototype: object };
-  readonly document: { querySelectorAll(selector: string): Iterable<unknown> };
+  readonly document: ElementsDocument;
 }
 
 export class MediaElements {
   private played: { element: WeakRef<HTMLMediaElement>; at: number }[] = [];
   private readonly own = new WeakSet<object>();
+  private documents: WeakRef<ElementsDocument>[] = [];
 
-  constructor(
-    private readonly window: ElementsWindow,
-    private readonly now: () => number,
-  ) {}
+  constructor(private readonly now: () => number) {}
 
-  install(log: Log): void {
-    observeMethod(this.window.HTMLMediaElement.prototype, 'play', log, (self) => {
-      if (this.own.has(self)) return;
-      const element = self as HTMLMediaElement;
-      this.played = this.played.filter((entry) => {
-        const known = entry.element.deref();
-        return known !== undefined && known !== element;
-      });
-      this.played.push({ element: new WeakRef(element), at: this.now() });
+  install(window: ElementsWindow, log: Log): void {
+    this.documents = this.documents.filter((reference) => reference.deref() !== undefined);
+    this.documents.push(new WeakRef(window.document));
+    observeMethod(window.HTMLMediaElement.prototype, 'play', log, (self) => {
+      this.remember(self as HTMLMediaElement);
     });
+  }
+
+  /** Remember those that play already. */
+  adopt(elements: readonly HTMLMediaElement[]): number {
+    const playing = elements.filter((element) => !element.paused && !this.own.has(element));
+    for (const element of playing) this.remember(element);
+    return playing.length;
+  }
+
+  private remember(element: HTMLMediaElement): void {
+    if (this.own.has(element)) return;
+    this.played = this.played.filter((entry) => {
+      const known = entry.element.deref();
+      return known !== undefined && known !== element;
+    });
+    this.played.push({ element: new WeakRef(element), at: this.now() });
   }
 
   /** Keep an element of ours out of this. */
@@ -42,8 +56,10 @@ export class MediaElements {
       if (element !== undefined && entry.at >= since) loops.add(element);
     }
     // Those that began by themselves (autoplay) never called play().
-    for (const element of this.window.document.querySelectorAll('audio[autoplay], video[autoplay]')) {
-      loops.add(element as HTMLMediaElement);
+    for (const reference of this.documents) {
+      for (const element of reference.deref()?.querySelectorAll('audio[autoplay], video[autoplay]') ?? []) {
+        loops.add(element as HTMLMediaElement);
+      }
     }
     let stopped = 0;
     for (const element of loops) {

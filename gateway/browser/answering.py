@@ -1,0 +1,63 @@
+"""Answers the request for the worklet's script, so that neither the page's CSP nor its service worker is in the way."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from gateway.browser.cdp import CdpConnection
+from gateway.browser.errors import CdpError
+from gateway.browser.inject import Injection
+
+
+class WorkletAnswers:
+    """Answers one page's requests for its worklet, and those of its service workers and windows.
+
+    Args:
+        cdp: the connection.
+        injection: what the page gets.
+    """
+
+    def __init__(self, cdp: CdpConnection, injection: Injection) -> None:
+        self._cdp = cdp
+        self._injection = injection
+        self._sessions: set[str] = set()
+
+    def subscribe(self) -> Callable[[], None]:
+        """Begin to listen for requests; returns a function that ends it."""
+        return self._cdp.on("Fetch.requestPaused", self._paused)
+
+    async def enable(self, session_id: str) -> None:
+        """Have the requests of a session answered from now on.
+
+        Raises:
+            Unavailable: the session is gone.
+        """
+        self._sessions.add(session_id)
+        patterns: list[object] = [{"urlPattern": self._injection.worklet_pattern, "requestStage": "Request"}]
+        await self._cdp.send("Fetch.enable", {"patterns": patterns}, session_id=session_id)
+
+    def forget(self, session_id: str) -> None:
+        """Take note that a session is gone."""
+        self._sessions.discard(session_id)
+
+    def _paused(self, params: dict[str, Any], session_id: str | None) -> None:
+        if session_id in self._sessions:
+            self._cdp.spawn(self._answer(params, session_id), "page-fetch")
+
+    async def _answer(self, params: dict[str, Any], session_id: str | None) -> None:
+        request_id, request = params.get("requestId"), params.get("request")
+        if isinstance(request, dict) and request.get("url") == self._injection.worklet_url:
+            method: str = "Fetch.fulfillRequest"
+            answer: dict[str, object] = {
+                "requestId": request_id,
+                "responseCode": 200,
+                "responseHeaders": self._injection.worklet_headers,
+                "body": base64.b64encode(self._injection.worklet_js).decode("ascii"),
+            }
+        else:
+            method, answer = "Fetch.continueRequest", {"requestId": request_id}
+        with contextlib.suppress(CdpError):  # the request was cancelled meanwhile
+            await self._cdp.send(method, answer, session_id=session_id)
