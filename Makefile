@@ -2,10 +2,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox serve test check clean
+.PHONY: help install demo sandbox serve test check bench-sip clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 install: ## install Debian, Python and npm packages, build the page bundle and the WASM
 	@.ci/install
@@ -25,6 +25,9 @@ test: install ## every test; ARGS go to pytest
 
 check: install ## ruff, mypy, import-linter, tsc, eslint
 	@.ci/check
+
+bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.json; five minutes
+	@.venv/bin/python -m tests.bench.bench_sip $(ARGS)
 
 clean: ## remove what was built and installed in this folder
 	@rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \

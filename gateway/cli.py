@@ -1,4 +1,4 @@
-"""The command line: ``ponte serve | doctor | keys | version``.
+"""The command line: ``ponte serve | doctor | keys | erase | version``.
 
 The gateway's parts are imported by the commands that need them: ``ponte keys`` is used by scripts, and aiortc alone
 takes half a second to load.
@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     revoke.set_defaults(run=_keys_revoke)
     for sub in (create, listing, revoke):
         _add_settings(sub, _STORE_SETTINGS)
+
+    erase = commands.add_parser("erase", help="delete what is stored of one person: their calls' records")
+    erase.add_argument("number", metavar="NUMBER", help="with its country code, for example +5511987654321")
+    erase.add_argument("--account", metavar="NAME", required=True)
+    erase.set_defaults(run=_erase)
+    _add_settings(erase, _STORE_SETTINGS)
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
@@ -189,6 +195,21 @@ def _keys_revoke(arguments: argparse.Namespace) -> int:
         print("ponte: there is no such key; see ponte keys list", file=sys.stderr)
         return 1
     print(f"Revoked: {' '.join(revoked)}")
+    return 0
+
+
+def _erase(arguments: argparse.Namespace) -> int:
+    number = arguments.number.removeprefix("+")
+    if not (number.isascii() and number.isdigit()):
+        raise ConfigError("The number must be digits with the country code, for example +5511987654321", "number")
+
+    async def work(store: Store) -> int:
+        accounts = [one for one in await store.keys.accounts() if one.name == arguments.account]
+        if not accounts:
+            raise ConfigError(f"No account is called {arguments.account!r}", "account")
+        return await store.erase(accounts[0].id, number)
+
+    print(f"Deleted: {asyncio.run(_with_store(_settings(arguments), work))} call records")
     return 0
 
 

@@ -66,10 +66,21 @@ class Settings(BaseSettings):
         description="Address of SIP listeners. They start only when an account is configured and let nobody in "
         "without digest or a known address, so every interface is a safe default that a PBX can reach",
     )
-    sip_digest: Annotated[tuple[Literal["MD5", "SHA-256"], ...], NoDecode, Field(min_length=1)] = Field(
+    sip_digest: Annotated[tuple[Literal["MD5", "SHA-256", "SHA-512-256"], ...], NoDecode, Field(min_length=1)] = Field(
         default=("MD5",),
         description="Digest algorithms that callers may use, separated by commas, the preferred one first. MD5 alone, "
         "since kamailio 5.6 and baresip 1.0 give up on a challenge that offers SHA-256 beside it",
+    )
+    sip_strangers: Literal["answer", "drop_scanners", "silent"] = Field(
+        default="drop_scanners",
+        description="What is told to those who are neither an address of a sipServer nor proved a password within the "
+        "hour: `answer` as RFC 3261 has it, `drop_scanners` the same but nothing to who calls itself as known scanners "
+        "do, `silent` nothing but the challenge that a caller with a password needs",
+    )
+    sip_redirects: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=3,
+        description="Other extensions that a call to the PBX is tried at when it is answered 300, 301 or 302, always "
+        "by way of sipServer; 0: none",
     )
     sip_tls_port: SharedPort | None = Field(
         default=None,
@@ -114,6 +125,12 @@ class Settings(BaseSettings):
         description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
     )
     rtp_port_max: Port = Field(default=30999, description="Last RTP port; two ports a call, so 500 calls")
+    webrtc_addresses: Names = Field(
+        default=(),
+        description="Addresses of this machine that WebRTC SIP clients are told to send audio to, separated by commas; "
+        "empty: the one that the client's signalling came to and those of every interface. public_address, where it is "
+        "an IP address, is told as well",
+    )
     srtp: Literal["accept", "offer"] = Field(
         default="accept",
         description="SRTP (SDES keys) towards the PBX: `accept` takes it where the PBX offers it, `offer` also asks "
@@ -149,6 +166,11 @@ class Settings(BaseSettings):
     ring_timeout_s: Seconds = Field(
         default=60.0, description="Seconds a call may ring; WhatsApp itself gives up by then"
     )
+    phone_silence_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30.0,
+        description="Seconds without RTP and RTCP of a phone that sent some before, and holds nothing, after which it "
+        "is asked in the dialog whether it is still there. Six RTCP reports are missing by then; 0: never",
+    )
     shutdown_grace_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=30.0,
         description="Seconds that SIGTERM waits for calls in progress; below the 90 s after which systemd kills",
@@ -182,7 +204,9 @@ class Settings(BaseSettings):
         description="Seconds to reach Chrome, helper or wasm server; a LAN takes milliseconds, a VPN one second",
     )
     http_timeout_s: Seconds = Field(default=10.0, description="Seconds for an answer of helper or wasm server")
-    webrtc_connect_timeout_s: Seconds = Field(default=15.0, description="Seconds for ICE and DTLS with the page")
+    webrtc_connect_timeout_s: Seconds = Field(
+        default=15.0, description="Seconds for ICE and DTLS with a page or a client"
+    )
     reconnect_max_s: Seconds = Field(
         default=10.0,
         description="Cap of the pause between two tries to reach Chrome: what came back is found within it",
@@ -198,6 +222,11 @@ class Settings(BaseSettings):
     )
     database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=5.0, description="Seconds to wait for a locked database before the request fails with a 500"
+    )
+    call_retention_days: Annotated[int, Field(ge=0, le=36500)] = Field(
+        default=90,
+        description="Days that call records are kept after the call's end, then they are deleted; 0 keeps them for "
+        "ever. They name people: no longer than invoices and complaints need",
     )
     secret_key: SecretStr | None = Field(
         default=None, description="Fernet keys separated by commas, newest first; empty: taken from secret_key_file"
@@ -215,7 +244,7 @@ class Settings(BaseSettings):
         default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
     )
 
-    @field_validator("allow_hosts", "sip_digest", mode="before")
+    @field_validator("allow_hosts", "webrtc_addresses", "sip_digest", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -232,6 +261,13 @@ class Settings(BaseSettings):
                 if "/" in entry:
                     raise ValueError(f"{entry!r} is not a network like 10.0.0.0/8") from None
                 check_host(entry)
+        return value
+
+    @field_validator("webrtc_addresses")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ipaddress.ip_address(address)  # its ValueError names it
         return value
 
     @field_validator("default_region")

@@ -23,6 +23,7 @@ from gateway.config import Settings, child_environment
 from gateway.domain.bridge_config import HostPolicy
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
+from gateway.store.retention import keep_tidy
 from gateway.store.store import Store
 
 _CHILD_STOP_S = 5.0  # the wasm server only serves files: it has nothing to finish
@@ -103,6 +104,7 @@ async def serve(
         store = await Store.open(settings)
         stack.push_async_callback(store.close)
         health.register("database", store.ping)
+        await stack.enter_async_context(store.journal.running())
         if with_wasm:
             await stack.enter_async_context(_wasm_server(settings))
         accounts = await stack.enter_async_context(open_accounts(settings, store, metrics, health))
@@ -111,6 +113,7 @@ async def serve(
         log.info("gateway_started", version=__version__, api_host=settings.api_host, api_port=server.port)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run(), name="api")
+            tidying = group.create_task(keep_tidy(store, call_days=settings.call_retention_days), name="retention")
             if on_ready is not None:
                 on_ready(server.port)
             await stop.wait()
@@ -118,6 +121,7 @@ async def serve(
             log.info("gateway_stopping", drain=not stop.now.is_set())
             await _drain(accounts, stop, settings.shutdown_grace_s)
             server.stop()
+            tidying.cancel()
     log.info("gateway_stopped")
 
 

@@ -28,6 +28,7 @@ from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.settings import EndpointSettings
 from gateway.sip.stack import SipStack
+from gateway.store.calls import Origin
 
 _DISABLED = PartStatus("disabled", "the bridge is not enabled")
 
@@ -235,6 +236,7 @@ class Account:
         self, direction: Direction, line: Line, flow: Callable[[Call], Awaitable[Termination]], *, sip_user: str
     ) -> None:
         call_id = new_call_id()
+        origin = Origin.SIP if direction is Direction.SIP_TO_WHATSAPP else Origin.WHATSAPP
         call = Call(
             call_id,
             self.account_id,
@@ -246,22 +248,23 @@ class Account:
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call
-        self._call_task = self._group.create_task(self._run_call(call, flow, sip_user, self._call_task))
+        self._call_task = self._group.create_task(self._run_call(call, flow, sip_user, origin, self._call_task))
 
     async def _run_call(
         self,
         call: Call,
         flow: Callable[[Call], Awaitable[Termination]],
         sip_user: str,
+        origin: Origin,
         before: asyncio.Task[None] | None,
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
         try:
-            await self._context.book.begin(call, sip_user)
+            self._context.book.begin(call, sip_user, origin)
             await call.run(flow)
         finally:
-            await self._context.book.end(call, sip_user)
+            self._context.book.end(call, sip_user, origin)
             if self._call is call:
                 self._call = self._call_task = None
                 await self._apply_page()

@@ -7,36 +7,37 @@ from dataclasses import asdict
 import structlog
 
 from gateway.bridge.call import Call
-from gateway.domain.errors import PonteError
+from gateway.media.plane import DirectionStats
 from gateway.ops.metrics import Metrics
-from gateway.store.calls import CallRecord, CallRecords
+from gateway.store.calls import CallRecord, Origin, merge_record
+from gateway.store.journal import Journal
 
 _PERSONAL = frozenset({"whatsapp_number", "whatsapp_name", "sip_user"})
 
 
 class CallBook:
-    """Writes calls down.
+    """Writes calls down. No call waits for the database: the journal commits when it can.
 
     Args:
-        records: the store's call records.
+        journal: the store's journal.
         metrics: the process's metrics.
     """
 
-    def __init__(self, records: CallRecords, metrics: Metrics) -> None:
-        self._records = records
+    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
         self._metrics = metrics
         self._log = structlog.get_logger("ponte.calls")
 
-    async def begin(self, call: Call, sip_user: str) -> None:
+    def begin(self, call: Call, sip_user: str, origin: Origin) -> None:
         """Write down that *call* began, so that a crash leaves a trace of it."""
         self._metrics.calls_active.inc()
-        await self._save(call, sip_user)
+        self._save(call, sip_user, origin)
 
-    async def end(self, call: Call, sip_user: str) -> None:
+    def end(self, call: Call, sip_user: str, origin: Origin) -> None:
         """Write down how *call* ended."""
         self._metrics.calls_active.dec()
         self._count(call)
-        await self._save(call, sip_user)
+        self._save(call, sip_user, origin)
 
     def _count(self, call: Call) -> None:
         metrics, times, end = self._metrics, call.times, call.termination
@@ -55,29 +56,62 @@ class CallBook:
                     metrics.audio_frames_dropped.labels(name, cause).inc(count)
             metrics.rtp_jitter_seconds.set(call.stats.sip_to_wa.jitter_ms / 1000)
 
-    async def _save(self, call: Call, sip_user: str) -> None:
-        end = call.termination
-        record = CallRecord(
-            id=call.call_id,
-            account=call.account_id,
-            direction=call.direction,
-            state=call.state,
-            created_at=call.times.created,
-            answered_at=call.times.answered,
-            ended_at=call.times.ended,
-            result=end.result.value if end else None,
-            reason=end.reason if end else None,
-            sip_status=end.sip_status if end else None,
-            q850_cause=end.q850_cause if end else None,
-            whatsapp_number=call.peer_phone,
-            whatsapp_name=call.page.peer.name if call.page else None,
-            sip_user=sip_user,
+    def _save(self, call: Call, sip_user: str, origin: Origin) -> None:
+        record = record_of(call, sip_user, origin)
+        self._journal.add(
+            lambda session: merge_record(session, record),
+            # The call mattered more than its record: the log keeps what the store could not.
+            lost=lambda why: self._log.error("call_record_not_saved", error=why, **_loggable(record)),
         )
-        try:
-            await self._records.save(record)
-        except PonteError as error:
-            # The call matters more than its record: it goes on, and the log keeps what the store could not.
-            self._log.error("call_record_not_saved", error=str(error), **_loggable(record))
+
+
+def record_of(call: Call, sip_user: str, origin: Origin) -> CallRecord:
+    """Return what is written down of *call* as it is now."""
+    end, times = call.termination, call.times
+    return CallRecord(
+        id=call.call_id,
+        account=call.account_id,
+        direction=call.direction,
+        origin=origin,
+        state=call.state,
+        created_at=times.created,
+        ringing_at=times.ringing,
+        answered_at=times.answered,
+        ended_at=times.ended,
+        result=end.result.value if end else None,
+        reason=end.reason if end else None,
+        sip_status=end.sip_status if end else None,
+        q850_cause=end.q850_cause if end else None,
+        whatsapp_number=call.peer_phone,
+        whatsapp_name=call.page.peer.name if call.page else None,
+        sip_user=sip_user,
+        quality=_quality(call),
+    )
+
+
+def _quality(call: Call) -> dict[str, object] | None:
+    """The figures that are kept; `gateway.api.schemas.Quality` is their schema."""
+    stats = call.stats
+    if stats is None:
+        return None
+    return {
+        "codec": call.media.negotiated.codec if call.media.negotiated else None,
+        "wa_to_sip": _direction(stats.wa_to_sip),
+        "sip_to_wa": _direction(stats.sip_to_wa),
+        "round_trip_ms": None if stats.round_trip_ms is None else round(stats.round_trip_ms, 1),
+        "peer_lost": stats.peer_lost,
+        "peer_jitter_ms": round(stats.peer_jitter_ms, 1),
+    }
+
+
+def _direction(stats: DirectionStats) -> dict[str, object]:
+    return {
+        "packets": stats.packets,
+        "lost": stats.lost,
+        "jitter_ms": round(stats.jitter_ms, 1),
+        "dropped": sum(stats.dropped.values()),
+        "keys": stats.keys,
+    }
 
 
 def _loggable(record: CallRecord) -> dict[str, object]:

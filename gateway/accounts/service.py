@@ -22,8 +22,10 @@ from gateway.domain.ids import AccountId
 from gateway.media.router import PacketRouter
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
+from gateway.sip.figures import mirror_counts
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
+from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
 
 
 @asynccontextmanager
@@ -33,17 +35,25 @@ async def open_accounts(
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
     sip = SipStack(stack_settings(settings))
+    mirror_counts(metrics, sip.agent)
     await sip.start()
     try:
+        clients = ClientLinkSettings(
+            addresses=settings.webrtc_addresses,
+            public_address=settings.public_address,
+            connect_timeout_s=settings.webrtc_connect_timeout_s,
+        )
         presentation = Presentation(settings.number_policy, settings.caller_identity)
         context = AccountContext(
             sip=sip,
             media=PacketRouter(
-                port_range=(settings.rtp_port_min, settings.rtp_port_max), offer_srtp=settings.srtp == "offer"
+                port_range=(settings.rtp_port_min, settings.rtp_port_max),
+                offer_srtp=settings.srtp == "offer",
+                webrtc_link=lambda pool: ClientLink(pool, clients),
             ),
-            book=CallBook(store.calls, metrics),
+            book=CallBook(store.journal, metrics),
             page=page_link_settings(settings),
-            limits=CallLimits(ring_timeout_s=settings.ring_timeout_s),
+            limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
             presentation=lambda _: presentation,
             endpoint_settings=lambda config: endpoint_settings(config, settings),
         )

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
+from gateway.protocol.sip.agent import AgentSettings
+from gateway.protocol.sip.engine import CoreLimits
+from gateway.protocol.sip.guard import Strangers
 from gateway.protocol.sip.target import parse_sip_server
 from gateway.sip.settings import EndpointSettings, StackSettings
 from gateway.sip.tls import TlsSettings
@@ -23,6 +26,9 @@ def stack_settings(settings: Settings, *, listen: bool = True) -> StackSettings:
         return str(path) if path is not None else ""
 
     return StackSettings(
+        core=AgentSettings(
+            strangers=Strangers(settings.sip_strangers), limits=CoreLimits(max_redirects=settings.sip_redirects)
+        ),
         tls=TlsSettings(
             ca_file=text(settings.sip_ca_file),
             certificate=text(settings.sip_tls_certificate),

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.bridge import BridgeEndpoints
+from gateway.api.calls import CallEndpoints
 from gateway.api.deps import ApiDeps
 from gateway.api.middleware import RequestMiddleware
 from gateway.api.problems import on_http_exception, on_ponte_error
@@ -29,6 +30,7 @@ def create_app(deps: ApiDeps) -> Starlette:
         deps: the parts that it works on.
     """
     bridge = BridgeEndpoints(deps)
+    calls = CallEndpoints(deps)
 
     async def livez(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -46,6 +48,10 @@ def create_app(deps: ApiDeps) -> Starlette:
         routes=[
             _route("/call/bridge/config", GET=bridge.get_config, POST=bridge.post_config),
             _route("/call/bridge/status", GET=bridge.get_status),
+            _route("/calls", GET=calls.list_calls),
+            _route("/calls.csv", GET=calls.export),
+            _route("/calls/erase", POST=calls.erase),
+            _route("/calls/{id}", GET=calls.get_call),
             _route("/livez", GET=livez),
             _route("/readyz", GET=readyz),
             _route("/metrics", GET=metrics),

@@ -33,6 +33,8 @@ class Problem(PonteError):
         detail: one sentence for people, no secrets.
         faults: by field, where the body is to blame.
         headers: added to the answer.
+        call_id: the call that the request is about.
+        state: where that call, or the part that is to blame, is.
     """
 
     def __init__(
@@ -43,12 +45,15 @@ class Problem(PonteError):
         *,
         faults: Sequence[FieldFault] = (),
         headers: Mapping[str, str] | None = None,
+        call_id: str | None = None,
+        state: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.problem_code = code
         self.faults = tuple(faults)
         self.headers = headers
+        self.members = {name: value for name, value in (("call_id", call_id), ("state", state)) if value is not None}
 
 
 def bad_body(detail: str) -> Problem:
@@ -63,8 +68,9 @@ def problem_response(
     *,
     faults: Sequence[FieldFault] = (),
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the answer for a problem."""
+    """Return the answer for a problem; *members* are its extension members (RFC 9457 section 3.2)."""
     content = {
         "type": f"urn:ponte:problem:{code}",
         "title": http.HTTPStatus(status).phrase,
@@ -72,6 +78,7 @@ def problem_response(
         "code": code,
         "detail": detail,
         "errors": [{"field": fault.field, "message": fault.message} for fault in faults],
+        **(members or {}),
     }
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 
@@ -80,7 +87,12 @@ async def on_ponte_error(request: Request, error: Exception) -> Response:
     """Starlette exception handler for the gateway's own errors."""
     if isinstance(error, Problem):
         return problem_response(
-            error.status, error.problem_code, str(error), faults=error.faults, headers=error.headers
+            error.status,
+            error.problem_code,
+            str(error),
+            faults=error.faults,
+            headers=error.headers,
+            members=error.members,
         )
     assert isinstance(error, PonteError)
     faults: tuple[FieldFault, ...] = ()

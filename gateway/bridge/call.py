@@ -34,11 +34,13 @@ class CallLimits:
         ring_timeout_s: from the INVITE or the dialling to the answer.
         accept_timeout_s: from the phone's answer until the page says that the call is active.
         close_timeout_s: for each leg to be told of the end.
+        phone_silence_s: without RTP and RTCP of the phone, after which it is asked whether it is still there; 0: never.
     """
 
     ring_timeout_s: float = 90.0
     accept_timeout_s: float = 15.0
     close_timeout_s: float = 5.0
+    phone_silence_s: float = 30.0
 
 
 @dataclass(slots=True)

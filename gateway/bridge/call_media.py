@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError
 from gateway.domain.ids import CallId
@@ -33,6 +35,7 @@ class CallMedia:
         self._open = False
         self._page_started = False
         self.negotiated: Negotiated | None = None
+        self.lost = asyncio.Event()  # the SIP side's media is gone for good
         self.keys = KeyPlayer(driver.play_dtmf, self._mute)
 
     async def offer(self, local_address: str) -> str:
@@ -123,7 +126,23 @@ class CallMedia:
 
     def connect(self) -> None:
         """Let packets flow."""
-        self._plane.connect(self._call_id, self._port, lambda key: self.keys.press(key, "event"))
+        call_id = self._call_id
+        self._plane.connect(
+            call_id, self._port, lambda key: self.keys.press(key, "event"), lambda _: self._media_lost(call_id)
+        )
+
+    def _media_lost(self, call_id: CallId) -> None:
+        if call_id == self._call_id:  # not of a leg that the call has left
+            self.lost.set()
+
+    @property
+    def held(self) -> bool:
+        """Whether one side holds the call, in whatever form: then the phone need not send."""
+        return self.negotiated is None or self.negotiated.direction != "sendrecv"
+
+    def query(self) -> MediaStats:
+        """Return the figures of the SIP leg that the call has now."""
+        return self._plane.query(self._call_id) if self._open else MediaStats()
 
     def _mute(self, duration_s: float) -> None:
         if self._open:

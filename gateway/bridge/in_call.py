@@ -10,6 +10,7 @@ import structlog
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvent, LegEvents
 from gateway.bridge.sip_leg import SipLeg
+from gateway.bridge.watchdog import watch
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
 from gateway.domain.page_call import PageCallEvent, PageEnded
@@ -54,6 +55,8 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
         endpoint: the account's SIP side, which places the call of a transfer.
     """
     events.own(call.media.keys.run())
+    events.own(watch(call))
+    events.own(_hang_up_without_media(call))
     while True:
         event = await observed(call, events)
         over: Termination | None = None
@@ -63,7 +66,7 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
             case sip.Ended(reason=Reason(protocol="SIP", cause=408 | 481)):
                 return t.PHONE_LOST  # no answer to a refresh of the session, or none came
             case sip.Ended() | sip.Cancelled():
-                return t.HANGUP
+                return t.CLIENT_MEDIA_LOST if call.media.lost.is_set() else t.HANGUP
             case sip.ReInvite() as reinvite:
                 await follow(call, reinvite)
             case sip.Info(content_type=content_type, body=body):
@@ -77,6 +80,14 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
                 pass
         if over is not None:
             return over
+
+
+async def _hang_up_without_media(call: Call) -> None:
+    """Wait until the SIP side's media is lost, then end that leg; its event ends the call."""
+    await call.media.lost.wait()
+    if call.sip is not None and not call.sip.ended:
+        reason = Reason("Q.850", t.CLIENT_MEDIA_LOST.q850_cause or 0, t.CLIENT_MEDIA_LOST.text)
+        await call.sip.call.bye(reason)
 
 
 async def follow(call: Call, reinvite: sip.ReInvite) -> None:

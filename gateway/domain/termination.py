@@ -59,6 +59,9 @@ PAGE_LOST: Final = Termination(Result.LOCAL_ERROR, "page_lost", 503, 41, "WhatsA
 PHONE_LOST: Final = Termination(
     Result.REMOTE_ERROR, "phone_lost", q850_cause=27, text="The SIP side went away without a BYE"
 )
+CLIENT_MEDIA_LOST: Final = Termination(
+    Result.REMOTE_ERROR, "client_media_lost", q850_cause=27, text="ICE or DTLS with the WebRTC client failed"
+)
 MEDIA_FAILED: Final = Termination(Result.LOCAL_ERROR, "media_failed", 503, 41, "No audio path", retry_after_s=10)
 BAD_MEDIA: Final = Termination(Result.REMOTE_ERROR, "no_common_codec", 488, 88, "No common codec; offer PCMU or PCMA")
 INTERNAL: Final = Termination(Result.LOCAL_ERROR, "internal", 500, 41, "Internal error")

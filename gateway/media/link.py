@@ -22,6 +22,8 @@ class LinkUser:
         on_drop: takes the cause for which a packet of the peer was not taken.
         accepts: whether a packet is RTP of a payload type that was agreed on.
         stream: the SSRC that the peer sends with, None before it is known.
+        ssrc: of what we send.
+        cname: our RTCP name.
     """
 
     on_rtp: Callable[[bytes, float], None]
@@ -29,6 +31,12 @@ class LinkUser:
     on_drop: Callable[[str], None]
     accepts: Callable[[bytes], bool]
     stream: Callable[[], int | None]
+    ssrc: int
+    cname: str
+
+
+OnLost = Callable[[str], None]
+"""Told, with a cause for logs, that no packet of a call can come or go any more."""
 
 
 class MediaLink(Protocol):
@@ -38,8 +46,8 @@ class MediaLink(Protocol):
     where the packets go and how they are protected. `send` and `send_rtcp` are synchronous: they never wait.
     """
 
-    on_lost: Callable[[str], None]
-    """Called once, with a cause for logs, when no packet can come or go any more. To be set by the owner."""
+    on_lost: OnLost
+    """Called once. To be set by the owner."""
 
     def attach(self, user: LinkUser) -> None:
         """Tell *user* from now on."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
+from gateway.media.link import OnLost
 from gateway.media.port import RtpPort
 from gateway.protocol.sdp import Negotiated, NoCommonCodec
 
@@ -135,7 +136,9 @@ class MediaPlane(Protocol):
     async def reoffer(self, call_id: CallId, *, local_address: str) -> str:
         """Return an offer for a running call, for an offerless re-INVITE."""
 
-    def connect(self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None) -> None:
+    def connect(
+        self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None
+    ) -> None:
         """Let packets flow between the SIP peer and *port* from now on.
 
         Args:
@@ -143,6 +146,8 @@ class MediaPlane(Protocol):
             port: the page's side.
             on_key: takes each key that the peer signals in the media (RFC 4733), once, when it is over. While it is
                 held the peer's audio is silenced.
+            on_lost: told once where the peer's media cannot be connected or is gone for good. Only WebRTC tells (ICE,
+                DTLS); plain RTP that falls silent may be a muted phone.
         """
 
     def mute(self, call_id: CallId, duration_s: float) -> None:

@@ -119,7 +119,7 @@ def open_pair(pool: PortPool, address: str) -> PortPair:
         sockets: list[socket.socket] = []
         try:
             for offset in (0, 1):
-                sockets.append(_bind(family, host, port + offset))
+                sockets.append(bind_udp(family, host, port + offset))
         except OSError as error:
             for opened in sockets:
                 opened.close()
@@ -133,7 +133,12 @@ def open_pair(pool: PortPool, address: str) -> PortPair:
     raise Unavailable("Other programs hold the RTP ports; move the RTP port range")
 
 
-def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+def bind_udp(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    """Return a socket for voice, bound to *host* and *port*.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
     opened = socket.socket(family, socket.SOCK_DGRAM)
     try:
         opened.setblocking(False)

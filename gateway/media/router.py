@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
-from gateway.media.link import WEBRTC_PROFILES, MediaLink
+from gateway.media.link import WEBRTC_PROFILES, MediaLink, OnLost
 from gateway.media.lock import LockRules
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
@@ -92,9 +92,11 @@ class PacketRouter(MediaPlane):
         """See `MediaPlane`."""
         return await self._session(call_id).create_offer(local_address)
 
-    def connect(self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None) -> None:
+    def connect(
+        self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None
+    ) -> None:
         """See `MediaPlane`."""
-        self._session(call_id).connect(port, on_key)
+        self._session(call_id).connect(port, on_key, on_lost)
 
     def mute(self, call_id: CallId, duration_s: float) -> None:
         """See `MediaPlane`."""

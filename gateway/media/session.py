@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.keys import KeyTap, KeyWatch, OnKey
-from gateway.media.link import LinkUser, MediaLink
+from gateway.media.link import LinkUser, MediaLink, OnLost
 from gateway.media.path import PacketPath, routes
 from gateway.media.plane import DirectionStats, MediaStats
 from gateway.media.port import ContinuousPort, RtpPort
@@ -52,7 +52,8 @@ class RtpSession:
         self._port: RtpPort | None = None
         self._to_sip = PacketPath(OutgoingStream(random_bits))
         self._to_wa = PacketPath(OutgoingStream(random_bits))
-        self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, f"{random_bits(96):024x}")
+        cname = f"{random_bits(96):024x}"
+        self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, cname)
         self._last_rtcp_s: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keys: KeyWatch | None = None
@@ -62,7 +63,7 @@ class RtpSession:
         link.attach(
             LinkUser(
                 self._from_peer, self._rtcp_received, self._to_wa.drop, self._to_wa.accepts,
-                lambda: self._to_wa.reception.ssrc,
+                lambda: self._to_wa.reception.ssrc, self._to_sip.outgoing.ssrc, cname,
             )
         )  # fmt: skip
 
@@ -104,8 +105,10 @@ class RtpSession:
                 self._pack.change(ptime_ms)
         self._ptime_ms = ptime_ms
 
-    def connect(self, port: RtpPort, on_key: OnKey | None = None) -> None:
-        """Let packets flow between the SIP peer and *port*; *on_key* takes the peer's keys."""
+    def connect(self, port: RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None) -> None:
+        """Let packets flow between the SIP peer and *port*; *on_key* takes the peer's keys, *on_lost* its loss."""
+        if on_lost is not None:
+            self.link.on_lost = on_lost
         if self._keys is not None:
             self._keys.close()
         self._keys = None if on_key is None else KeyWatch(self._loop, on_key)

@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from gateway.media.link import LinkUser
+from gateway.media.link import LinkUser, OnLost
 from gateway.media.lock import Address, LockRules, SourceLock
 from gateway.media.ports import PortPair
 from gateway.media.srtp import SrtpGuard
@@ -32,7 +32,7 @@ class UdpLink:
     """
 
     def __init__(self, pair: PortPair, rules: LockRules, on_closed: Callable[[], None]) -> None:
-        self.on_lost: Callable[[str], None] = lambda cause: None
+        self.on_lost: OnLost = lambda cause: None
         self._pair = pair
         self._rules = rules
         self._on_closed = on_closed

@@ -5,7 +5,11 @@ No number, name or id is ever a label: labels come from small closed sets.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.domain.states import PageState
@@ -15,6 +19,22 @@ _DURATION_BUCKETS_S = (1, 5, 15, 30, 60, 180, 300, 600, 1800, 3600)
 _COMMAND_BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)  # loopback evaluate to the command timeout
 _REQUEST_BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.5, 2, 10)
 _LATENCY_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.005, 0.02, 0.06, 0.12, 0.5)
+
+
+Counts = Mapping[tuple[str, ...], int]
+
+
+class _Mirror(Collector):
+    """Counters that another part keeps, read when they are asked for: counting there costs next to nothing."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Counts]) -> None:
+        self._name, self._documentation, self._labels, self._read = name, documentation, tuple(labels), read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        for values, count in sorted(self._read().items()):
+            family.add_metric(values, count)
+        yield family
 
 
 class Metrics:
@@ -51,9 +71,6 @@ class Metrics:
             buckets=_COMMAND_BUCKETS_S,
             registry=registry,
         )
-        self.sip_responses = Counter(
-            "ponte_sip_responses", "Final SIP responses sent", ("method", "code"), registry=registry
-        )
         self.rtp_packets = Counter("ponte_rtp_packets", "RTP packets received", ("leg", "direction"), registry=registry)
         self.rtp_packets_lost = Counter("ponte_rtp_packets_lost", "RTP packets lost before us", registry=registry)
         self.rtp_jitter_seconds = Gauge(
@@ -78,6 +95,17 @@ class Metrics:
         )
         build_info = Gauge("ponte_build_info", "Version of this gateway", ("version",), registry=registry)
         build_info.labels(__version__).set(1)
+
+    def mirror(self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Counts]) -> None:
+        """Add counters that another part keeps.
+
+        Args:
+            name: without ``_total``.
+            documentation: for people.
+            labels: names of the labels.
+            read: gives the counts by the values of the labels, each from a small closed set.
+        """
+        self.registry.register(_Mirror(name, documentation, labels, read))
 
     def page_moved(self, old: PageState | None, new: PageState | None) -> None:
         """Count that one account's page went from *old* to *new*; None where the account came or went."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -34,6 +36,19 @@ _DIAL_REFUSALS: Final = {
 }
 
 
+_OVER: Final = frozenset({"call_not_found", "call_not_ringing"})
+
+
+@contextmanager
+def _when_over() -> Iterator[None]:
+    """Bear that the other side was faster: the end of the call is told by its event, not by a failed command."""
+    try:
+        yield
+    except PageError as error:
+        if error.page_code not in _OVER:
+            raise
+
+
 class WhatsAppCall:
     """One call of the page; see `gateway.page.driver.PageCall`."""
 
@@ -55,8 +70,9 @@ class WhatsAppCall:
         return await self._events.get()
 
     async def accept(self) -> None:
-        """Answer, with audio only."""
-        await self._target.call("accept", self.page_call_id)
+        """Answer, with audio only; of a caller who is gone `next_event` tells."""
+        with _when_over():
+            await self._target.call("accept", self.page_call_id)
 
     async def reject(self) -> None:
         """Decline."""
@@ -80,7 +96,8 @@ class WhatsAppCall:
 
     async def _end(self, command: str) -> None:
         if not self._progress.ended:
-            await self._target.call(command, self.page_call_id)
+            with _when_over():
+                await self._target.call(command, self.page_call_id)
 
     def _emit(self, event: PageCallEvent | None) -> None:
         if event is not None:

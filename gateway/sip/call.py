@@ -179,6 +179,15 @@ class SipCall:
             self._session.refer_progress(event.request_id, status, self._driver.now())
             self._driver.flush()
 
+    def check_alive(self) -> None:
+        """Ask the peer whether it still knows the call; one that does not, or does not answer, ends it (`Ended`).
+
+        Raises:
+            LocalProtocolError: the call is not up.
+        """
+        self._confirmed().check_alive(self._driver.now())
+        self._driver.flush()
+
     def _confirmed(self) -> Session:
         if self._session is None or self._session.state is not SessionState.CONFIRMED:
             raise LocalProtocolError("the call is not up")

@@ -21,8 +21,9 @@ class EndpointSettings:
         listen_host: address to listen on; ``0.0.0.0`` or ``::`` (IPv6 and IPv4) or one of this machine's.
         listen_user: whom callers must be; empty: only the server's addresses may call.
         listen_secret: its secret.
-        algorithms: digest algorithms offered to callers, ``MD5`` and ``SHA-256``. MD5 alone by default: kamailio 5.6
-            and baresip 1.0 (Debian 12) fail on a challenge that also offers SHA-256 instead of passing over it.
+        algorithms: digest algorithms offered to callers: ``MD5``, ``SHA-256``, ``SHA-512-256``. MD5 alone by default:
+            kamailio 5.6 and baresip 1.0 (Debian 12) fail on a challenge that also offers SHA-256 instead of passing
+            over it.
         realm: realm of our challenges.
         public_address: IP address for Via, Contact and SDP; empty: found per peer.
         contact_user: user part of Contact; empty: *user*, else *listen_user*.

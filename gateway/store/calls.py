@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.states import CallState, Direction
-from gateway.domain.termination import Termination
+from gateway.domain.termination import Result, Termination
 from gateway.store.database import Database
 from gateway.store.models import CallRecordRow
+
+_PURGE_ROWS = 500  # in one transaction: other writers wait for some milliseconds at most
+
+
+class Origin(enum.StrEnum):
+    """Who asked for a call."""
+
+    WHATSAPP = "whatsapp"
+    SIP = "sip"
+    API = "api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +34,14 @@ class CallRecord:
 
     Attributes:
         created_at: aware, UTC, as are all times here.
+        ringing_at: None where the called phone never rang.
         answered_at: None where it was never answered.
         ended_at: None while it runs.
         whatsapp_number: digits only, E.164 without the plus; None where unknown.
         sip_user: the extension that was rung or that dialled.
+        origin: who asked for it.
+        quality: figures of the media, as `gateway.accounts.call_book` writes them; None before the end.
+        recording: what a recording left, None where there is none.
     """
 
     id: CallId
@@ -41,6 +58,40 @@ class CallRecord:
     whatsapp_number: str | None = None
     whatsapp_name: str | None = None
     sip_user: str | None = None
+    ringing_at: datetime | None = None
+    origin: Origin = Origin.SIP
+    quality: Mapping[str, Any] | None = None
+    recording: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which records are wanted; what is None is not asked about.
+
+    Attributes:
+        number: of the WhatsApp party, digits.
+        since: records of calls that began then or later.
+        until: records of calls that began before.
+        answered: whether they were answered.
+    """
+
+    direction: Direction | None = None
+    origin: Origin | None = None
+    state: CallState | None = None
+    result: Result | None = None
+    reason: str | None = None
+    number: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    answered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the list of records, newest first: just after the call of this time and id."""
+
+    created_at: datetime
+    id: str
 
 
 class CallRecords:
@@ -55,41 +106,34 @@ class CallRecords:
         Raises:
             StoreError: nothing was changed.
         """
-        row = CallRecordRow(
-            id=record.id,
-            account_id=record.account,
-            direction=record.direction.value,
-            state=record.state.value,
-            created_at=record.created_at,
-            answered_at=record.answered_at,
-            ended_at=record.ended_at,
-            result=record.result,
-            reason=record.reason,
-            sip_status=record.sip_status,
-            q850_cause=record.q850_cause,
-            pii_whatsapp_number=_clip(record.whatsapp_number),
-            pii_whatsapp_name=_clip(record.whatsapp_name),
-            pii_sip_user=_clip(record.sip_user),
-        )
-
-        def work(session: Session) -> None:
-            session.merge(row)
-
-        await self._database.write(work)
+        await self._database.write(lambda session: merge_record(session, record))
 
     async def get(self, account: AccountId, call: CallId) -> CallRecord | None:
         """Return a record of the account, None where it has none of that id."""
         row = await self._database.read(lambda session: session.get(CallRecordRow, call))
         return _record(row) if row is not None and row.account_id == account else None
 
-    async def recent(self, account: AccountId, limit: int = 50) -> list[CallRecord]:
-        """Return the account's latest records, newest first."""
+    async def page(
+        self, account: AccountId, wanted: CallFilter, *, after: Place | None = None, limit: int = 50
+    ) -> list[CallRecord]:
+        """Return some of the account's records, newest first.
+
+        Args:
+            account: whose.
+            wanted: which of them.
+            after: where the page before ended. A call that begins meanwhile shifts nothing.
+            limit: how many at most.
+        """
         query = (
-            sa.select(CallRecordRow)
-            .where(CallRecordRow.account_id == account)
-            .order_by(CallRecordRow.created_at.desc(), CallRecordRow.id)
-            .limit(limit)
+            _matching(account, wanted).order_by(CallRecordRow.created_at.desc(), CallRecordRow.id.desc()).limit(limit)
         )
+        if after is not None:
+            query = query.where(
+                sa.or_(
+                    CallRecordRow.created_at < after.created_at,
+                    sa.and_(CallRecordRow.created_at == after.created_at, CallRecordRow.id < after.id),
+                )
+            )
         return await self._database.read(lambda session: [_record(row) for row in session.scalars(query)])
 
     async def close_open(self, ended_at: datetime, termination: Termination) -> int:
@@ -110,6 +154,95 @@ class CallRecords:
             return len(open_rows)
 
         return await self._database.write(work)
+
+    async def purge(self, before: datetime) -> int:
+        """Delete the records of calls that ended before *before*, and return how many there were.
+
+        Raises:
+            StoreError: those that were counted so far are deleted, no more.
+        """
+        old = sa.select(CallRecordRow.id).where(CallRecordRow.ended_at < before).limit(_PURGE_ROWS)
+
+        def work(session: Session) -> int:
+            ids: Sequence[str] = session.scalars(old).all()
+            session.execute(sa.delete(CallRecordRow).where(CallRecordRow.id.in_(ids)))
+            return len(ids)
+
+        total = 0
+        while True:
+            count = await self._database.write(work)
+            total += count
+            if count < _PURGE_ROWS:
+                return total
+
+
+def merge_record(session: Session, record: CallRecord) -> None:
+    """Write a record, new or known, in the transaction of *session*."""
+    session.merge(
+        CallRecordRow(
+            id=record.id,
+            account_id=record.account,
+            direction=record.direction.value,
+            origin=record.origin.value,
+            state=record.state.value,
+            created_at=record.created_at,
+            ringing_at=record.ringing_at,
+            answered_at=record.answered_at,
+            ended_at=record.ended_at,
+            result=record.result,
+            reason=record.reason,
+            sip_status=record.sip_status,
+            q850_cause=record.q850_cause,
+            pii_whatsapp_number=_clip(record.whatsapp_number),
+            pii_whatsapp_name=_clip(record.whatsapp_name),
+            pii_sip_user=_clip(record.sip_user),
+            quality=None if record.quality is None else dict(record.quality),
+            pii_recording=None if record.recording is None else dict(record.recording),
+        )
+    )
+
+
+def erase_records(session: Session, account: AccountId, number: str) -> int:
+    """Delete the account's records of calls that ended and that one person took part in.
+
+    Args:
+        session: in whose transaction.
+        account: whose records.
+        number: digits of the person's E.164 number, on the WhatsApp side or the SIP side.
+
+    Returns:
+        How many records there were.
+    """
+    person = sa.or_(CallRecordRow.pii_whatsapp_number == number, CallRecordRow.pii_sip_user.in_([number, f"+{number}"]))
+    ended = sa.select(CallRecordRow.id).where(
+        CallRecordRow.account_id == account, CallRecordRow.ended_at.is_not(None), person
+    )
+    ids = session.scalars(ended).all()
+    for first in range(0, len(ids), _PURGE_ROWS):
+        session.execute(sa.delete(CallRecordRow).where(CallRecordRow.id.in_(ids[first : first + _PURGE_ROWS])))
+    return len(ids)
+
+
+def _matching(account: AccountId, wanted: CallFilter) -> sa.Select[CallRecordRow]:
+    query = sa.select(CallRecordRow).where(CallRecordRow.account_id == account)
+    for column, value in (
+        (CallRecordRow.direction, wanted.direction),
+        (CallRecordRow.origin, wanted.origin),
+        (CallRecordRow.state, wanted.state),
+        (CallRecordRow.result, wanted.result),
+        (CallRecordRow.reason, wanted.reason),
+        (CallRecordRow.pii_whatsapp_number, wanted.number),
+    ):
+        if value is not None:
+            query = query.where(column == str(value))
+    if wanted.since is not None:
+        query = query.where(CallRecordRow.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(CallRecordRow.created_at < wanted.until)
+    if wanted.answered is not None:
+        answered = CallRecordRow.answered_at
+        query = query.where(answered.is_not(None) if wanted.answered else answered.is_(None))
+    return query
 
 
 def _clip(text: str | None) -> str | None:
@@ -133,4 +266,8 @@ def _record(row: CallRecordRow) -> CallRecord:
         whatsapp_number=row.pii_whatsapp_number,
         whatsapp_name=row.pii_whatsapp_name,
         sip_user=row.pii_sip_user,
+        ringing_at=row.ringing_at,
+        origin=Origin(row.origin),
+        quality=row.quality,
+        recording=row.pii_recording,
     )

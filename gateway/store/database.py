@@ -20,12 +20,12 @@ import alembic.config
 import alembic.util
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.domain.errors import ConfigError
-from gateway.store.errors import StoreError
+from gateway.store.errors import ConstraintError, StoreError
 
 T = TypeVar("T")
 
@@ -48,9 +48,9 @@ class Database:
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         try:
-            parsed = sa.make_url(url)
+            parsed = _with_driver(sa.make_url(url))
             self._path = _sqlite_path(parsed)
-            arguments = {"timeout": timeout_s} if self._path else {}
+            arguments = {"timeout": timeout_s} if self._path else _postgresql_arguments(parsed, timeout_s)
             # hide_parameters: SQLAlchemy would write numbers and sealed secrets into its error texts.
             self._engine = sa.create_engine(
                 parsed, hide_parameters=True, pool_pre_ping=self._path is None, pool_timeout=timeout_s,
@@ -125,10 +125,8 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None)
-            text = str(cause).splitlines()[0] if self._path is not None and cause is not None else type(error).__name__
-            hint = ": another program holds it" if "locked" in text else ""
-            raise StoreError(f"The database cannot be used ({text}){hint}") from error
+            kind = ConstraintError if isinstance(error, IntegrityError | DataError) else StoreError
+            raise kind(_sentence(error, sqlite=self._path is not None)) from error
 
     def _create_file(self, path: Path) -> None:
         try:
@@ -158,6 +156,7 @@ class Database:
         engine = self._engine.execution_options(ponte_write=True)
         with self._errors(), engine.begin() as connection:
             if self._path is None:
+                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))  # a large table takes its time
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             try:
@@ -166,6 +165,53 @@ class Database:
                 raise StoreError(
                     "The database was written by a newer version of Ponte: install that version again"
                 ) from None
+
+
+def _sentence(error: SQLAlchemyError, *, sqlite: bool) -> str:
+    """Say what is wrong. PostgreSQL's own texts hold values of columns, so only their kind is told."""
+    cause = getattr(error, "orig", None)
+    if not sqlite:
+        code = getattr(cause, "sqlstate", None)
+        text, hint = _POSTGRESQL_STATES.get((code or "")[:2], (type(error).__name__, ""))
+        return f"The database cannot be used ({text}{f', SQLSTATE {code}' if code else ''}){hint}"
+    text = str(cause).splitlines()[0] if cause is not None else type(error).__name__
+    hint = next((hint for words, hint in _SQLITE_HINTS.items() if words in text), "")
+    return f"The database cannot be used ({text}){hint}"
+
+
+_SQLITE_HINTS = {
+    "locked": ": another program holds it",
+    "is full": ": free some space on the disk that holds PONTE_STATE_DIR",
+    "disk I/O error": ": look at the disk that holds PONTE_STATE_DIR; it may be full",
+    "readonly": ": the gateway's user must be able to write the file and its folder",
+}
+_POSTGRESQL_STATES = {
+    "": ("no connection to PostgreSQL", ": see that it runs and that PONTE_DATABASE_URL leads to it"),
+    "08": ("the connection to PostgreSQL was lost", ": it is made again by itself"),
+    "57": ("PostgreSQL stops or starts", ": the connection is made again by itself"),
+    "53": ("PostgreSQL has no room: disk, memory or connections", ": look at its server"),
+    "55": ("a lock was not had in time", ": another program holds it"),
+    "28": ("PostgreSQL refuses the user or the password", ": see PONTE_DATABASE_URL"),
+    "3D": ("there is no database of that name", ": create it, or see PONTE_DATABASE_URL"),
+    "23": ("a constraint does not hold", ""),
+}
+"""By the class of the SQLSTATE: what it means, and what mends it. The empty one is for no answer at all."""
+
+
+def _with_driver(url: sa.URL) -> sa.URL:
+    """Name psycopg 3 where the URL names no driver: ``postgres://`` is what hosting companies hand out."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername in {"postgresql", "postgres"} else url
+
+
+def _postgresql_arguments(url: sa.URL, timeout_s: float) -> dict[str, object]:
+    """Bounds for each wait on PostgreSQL; what the URL itself says of a name goes before them."""
+    milliseconds = round(timeout_s * 1000)
+    wanted: dict[str, object] = {
+        "connect_timeout": max(2, round(timeout_s)),  # whole seconds; libpq takes 1 for 2
+        "tcp_user_timeout": milliseconds,  # a server that vanished without a FIN
+        "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds} -c timezone=UTC",
+    }
+    return {name: value for name, value in wanted.items() if name not in url.query}
 
 
 def _sqlite_path(url: sa.URL) -> Path | None:

@@ -17,3 +17,10 @@ class SecretKeyError(StoreError):
 
     code = "secret_key_wrong"
     retryable = False
+
+
+class ConstraintError(StoreError):
+    """What was to be written contradicts what is stored, for example its account is gone. Trying again cannot work."""
+
+    code = "store_constraint"
+    retryable = False

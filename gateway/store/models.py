@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import DateTime, Dialect, ForeignKey, Integer, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -100,12 +113,15 @@ class CallRecordRow(Base):
     """One call, from its start; the ending columns are empty while it runs."""
 
     __tablename__ = "call_records"
+    __table_args__ = (Index(None, "account_id", "created_at", "id"), Index(None, "pii_whatsapp_number"))
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
     direction: Mapped[str] = mapped_column(String(32))
+    origin: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(index=True)
+    ringing_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     result: Mapped[str | None] = mapped_column(String(32))
@@ -115,3 +131,5 @@ class CallRecordRow(Base):
     pii_whatsapp_number: Mapped[str | None]
     pii_whatsapp_name: Mapped[str | None]
     pii_sip_user: Mapped[str | None]
+    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    pii_recording: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

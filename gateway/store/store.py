@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gateway.config import Settings
-from gateway.store.calls import CallRecords
+from gateway.domain.ids import AccountId
+from gateway.store.calls import CallRecords, erase_records
 from gateway.store.configs import BridgeConfigs
 from gateway.store.database import Database
+from gateway.store.journal import Journal
 from gateway.store.keys import Keys
 from gateway.store.models import MetaRow
 from gateway.store.secrets import SecretBox, load_secret_box
@@ -25,6 +27,7 @@ class Store:
         keys: accounts and API keys.
         configs: bridge configurations.
         calls: call records.
+        journal: commits in order, sooner or later, what calls leave behind; the process runs it.
     """
 
     def __init__(self, database: Database, box: SecretBox) -> None:
@@ -32,6 +35,7 @@ class Store:
         self.keys = Keys(database)
         self.configs = BridgeConfigs(database, box)
         self.calls = CallRecords(database)
+        self.journal = Journal(database)
 
     @classmethod
     async def open(cls, settings: Settings) -> Store:
@@ -55,6 +59,15 @@ class Store:
             database.close()
             raise
         return cls(database, box)
+
+    async def erase(self, account: AccountId, number: str) -> int:
+        """Delete what is stored of one person in calls that ended, and return how many call records there were.
+
+        Args:
+            account: whose data.
+            number: digits of the person's E.164 number.
+        """
+        return await self._database.write(lambda session: erase_records(session, account, number))
 
     async def ping(self) -> None:
         """Read something.

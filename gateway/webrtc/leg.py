@@ -17,7 +17,7 @@ from gateway.media.port import Receiver
 from gateway.protocol.rtcp import Goodbye, Reporter
 from gateway.protocol.rtp import HEADER, HEADER_BYTES, OutgoingStream, Reception
 from gateway.webrtc.sdp import PAYLOAD_TYPES, LocalPart, build_offer, parse_answer
-from gateway.webrtc.seam import Transports
+from gateway.webrtc.seam import IcePath, Transports
 
 
 class LegState(enum.StrEnum):
@@ -110,8 +110,7 @@ class WebRtcLeg:
         self._unsent = 0
         self._offered = False
         self._transports = Transports(
-            addresses=addresses,
-            stun_url=stun_url,
+            IcePath(addresses=addresses, stun_url=stun_url, controlling=True),
             on_change=self._transport_changed,
             on_rtp=self._rtp_received,
             on_rtcp=self._rtcp_received,
@@ -129,11 +128,11 @@ class WebRtcLeg:
             raise LocalProtocolError("A leg makes one offer")
         self._offered = True
         await self._transports.gather()
-        candidates = self._transports.candidates()
+        candidates = self._transports.path.candidates()
         if not candidates:
             await self._end(LegState.FAILED)
             raise Unavailable("No network address for WebRTC; is the interface up?")
-        username, password = self._transports.credentials()
+        username, password = self._transports.path.credentials()
         return build_offer(
             LocalPart(
                 username=username,
@@ -162,7 +161,7 @@ class WebRtcLeg:
         transports = self._transports
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await transports.connect_ice(
+                await transports.path.connect(
                     answer.username, answer.password, lite=answer.lite, candidates=answer.candidates
                 )
                 await transports.connect_dtls(answer.fingerprints, server=answer.server)
@@ -177,7 +176,7 @@ class WebRtcLeg:
         except BaseException:
             await self._end(LegState.FAILED)
             raise
-        if self._transports.ice.state == "closed":  # by close(), meanwhile
+        if self._transports.path.ice.state == "closed":  # by close(), meanwhile
             raise Unavailable("The WebRTC leg was closed while it connected")
         self.payload_types = answer.payload_types
         self._change(LegState.CONNECTED)
@@ -252,10 +251,10 @@ class WebRtcLeg:
         """A transport changed by itself: consent was lost, or the page closed its end."""
         if self.state is not LegState.CONNECTED:
             return  # accept() and close() say how they end
-        if self._transports.ice.state == "failed" or not self._transports.alive:
+        if self._transports.path.ice.state == "failed" or not self._transports.alive:
             self._stop_reports()
             self._change(LegState.FAILED)
-        elif self._transports.dtls.state == "closed":
+        elif self._transports.dtls_closed:
             self._stop_reports()
             self._change(LegState.CLOSED)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from gateway.domain.errors import ConfigError, PonteError
 _PACKET_BYTES: Final = 2048  # over an Ethernet MTU; asyncio's default makes a 256 KiB object per packet
 _CLOSE_TIMEOUT_S: Final = 2.0  # nothing of the peer is waited for: a few turns of the event loop are enough
 _BACKLOG_BYTES: Final = 16_000  # half a second of packets that the kernel does not take: the rest is dropped
+_WAITING_DATAGRAMS: Final = 64  # of a DTLS handshake, some ten at a time; anybody may send to the port
 
 
 class SeamBroken(PonteError):
@@ -47,15 +50,14 @@ def local_addresses() -> list[str]:
     return addresses
 
 
-class Transports:
-    """ICE and DTLS of one leg, and packets at the SRTP seam.
+class IcePath:
+    """One ICE session: its sockets, its candidates, the pair that was chosen.
 
     Args:
         addresses: local IP addresses to gather on; none: those of `local_addresses`.
         stun_url: ``stun:host:port``, or empty for none.
-        on_change: called after each change of a state.
-        on_rtp: takes each decrypted RTP packet.
-        on_rtcp: takes each decrypted RTCP packet.
+        controlling: whether we choose the pair: the side that made the first offer (RFC 8445 section 6.1.1).
+        sockets: bound UDP sockets to use instead of addresses; they are closed with the path.
 
     Raises:
         SeamBroken: a private name is gone.
@@ -63,30 +65,19 @@ class Transports:
     """
 
     def __init__(
-        self,
-        *,
-        addresses: Sequence[str],
-        stun_url: str,
-        on_change: Callable[[], None],
-        on_rtp: Callable[[bytes], None],
-        on_rtcp: Callable[[bytes], None],
+        self, *, addresses: Sequence[str], stun_url: str, controlling: bool, sockets: Sequence[socket.socket] = ()
     ) -> None:
         try:
             self._gatherer = RTCIceGatherer(iceServers=[RTCIceServer(stun_url)] if stun_url else [])
         except ValueError:
             raise ConfigError("The STUN server must be written as stun:host:port", "stun_url") from None
         self._connection = _need(self._gatherer, "_connection")
-        self._connection.ice_controlling = True  # RFC 8445 section 6.1.1: the offerer
+        self._connection.ice_controlling = controlling
+        self._sockets = list(sockets)
         self.ice = RTCIceTransport(self._gatherer)
-        self.dtls = RTCDtlsTransport(self.ice, [RTCCertificate.generateCertificate()])
-        self.ice.on("statechange", on_change)
-        self.dtls.on("statechange", on_change)
-        self._on_rtp = on_rtp
-        self._on_rtcp = on_rtcp
-        self._rx_srtp: pylibsrtp.Session | None = None
-        self._tx_srtp: pylibsrtp.Session | None = None
-        self.undecryptable = 0
-        if addresses:
+        if sockets:
+            self._connection.get_component_candidates = self._gather_on_sockets
+        elif addresses:
             self._gather_on(list(addresses))
 
     def _gather_on(self, addresses: list[str]) -> None:
@@ -98,11 +89,32 @@ class Transports:
 
         self._connection.get_component_candidates = get_component_candidates
 
-    async def gather(self) -> None:
-        """Bind the sockets and find our candidates."""
+    async def _gather_on_sockets(self, **arguments: Any) -> list[aioice.Candidate]:
+        """Make a host candidate of each socket; the first is preferred."""
+        connection = self._connection
+        make_protocol = _need(aioice.ice, "StunProtocol")
+        found: list[aioice.Candidate] = []
+        while self._sockets:
+            opened = self._sockets.pop(0)
+            _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: make_protocol(connection), sock=opened
+            )
+            host, port = opened.getsockname()[:2]
+            preference = 65535 - len(found)  # RFC 8445 section 5.1.2.1
+            protocol.local_candidate = aioice.Candidate(
+                foundation=hashlib.sha256(host.encode()).hexdigest()[:16],
+                component=1, transport="udp", priority=(126 << 24) + (preference << 8) + 255, host=host, port=port,
+                type="host",
+            )  # fmt: skip
+            _need(connection, "_protocols").append(protocol)
+            found.append(protocol.local_candidate)
+        return found
+
+    async def gather(self, tap: Callable[[Any], None]) -> None:
+        """Bind the sockets and find our candidates; each socket's protocol is given to *tap*."""
         await self._gatherer.gather()
         for protocol in _need(self._connection, "_protocols"):
-            self._tap(protocol)
+            tap(protocol)
 
     def candidates(self) -> list[str]:
         """Return our candidates as values of ``a=candidate``."""
@@ -112,30 +124,148 @@ class Transports:
         """Return our ICE username fragment and password."""
         return self._connection.local_username, self._connection.local_password
 
-    def fingerprint(self) -> tuple[str, str]:
-        """Return algorithm and value of our certificate's fingerprint."""
-        found = self.dtls.getLocalParameters().fingerprints
-        best = next(fingerprint for fingerprint in found if fingerprint.algorithm == "sha-256")
-        return best.algorithm, best.value
-
-    async def connect_ice(self, username: str, password: str, *, lite: bool, candidates: Sequence[str]) -> None:
+    async def connect(
+        self, username: str, password: str, *, lite: bool, candidates: Sequence[str], hold_back_s: float = 0.0
+    ) -> None:
         """Run the connectivity checks until a pair is chosen.
 
         The end of the candidates is not told to aioice: with none at all it would give up, while the peer's own
         checks are about to tell its address (peer-reflexive, RFC 8445 section 7.3.1.3). The caller sets the time limit.
 
+        Args:
+            username: the peer's username fragment.
+            password: the peer's password.
+            lite: the peer only answers checks.
+            candidates: the peer's, as values of ``a=candidate``.
+            hold_back_s: how long the peer's checks are waited for before ours go to *candidates*. A check that the
+                peer cannot answer yet is repeated only half a second later, and delays the pair by as much.
+
         Raises:
             ConnectionError: there is no way through.
         """
-        connection = self._connection
-        for value in candidates:
-            with contextlib.suppress(ValueError):  # a kind of candidate that aioice does not know
-                await connection.add_remote_candidate(aioice.Candidate.from_sdp(value))
         parameters = self.ice.iceGatherer.getLocalParameters()
         parameters.usernameFragment, parameters.password, parameters.iceLite = username, password, lite
-        await self.ice.start(parameters)
+        if not hold_back_s:
+            await self._add(candidates)
+            await self.ice.start(parameters)
+        else:
+            async with asyncio.TaskGroup() as group:
+                adding = group.create_task(self._add(candidates, hold_back_s))
+                try:
+                    await self.ice.start(parameters)
+                finally:
+                    adding.cancel()
         if self.ice.state != "completed":
             raise ConnectionError
+
+    async def _add(self, candidates: Sequence[str], delay_s: float = 0.0) -> None:
+        await asyncio.sleep(delay_s)
+        for value in candidates:
+            with contextlib.suppress(ValueError):  # a kind of candidate that aioice does not know
+                await self._connection.add_remote_candidate(aioice.Candidate.from_sdp(value))
+
+    @property
+    def alive(self) -> bool:
+        """Whether ICE has a pair: not before it connected, nor after the peer's consent was lost."""
+        return bool(self._connection._nominated)
+
+    @property
+    def waiting(self) -> int:
+        """Datagrams that nobody has read yet."""
+        return int(_need(self._connection, "_queue").qsize())
+
+    def send(self, protect: Callable[[bytes], bytes], packet: bytes) -> bool:
+        """Encrypt and send *packet* over the chosen pair; false where it was dropped."""
+        pair = self._connection._nominated.get(1)
+        if pair is None:
+            return False
+        transport = pair.protocol.transport
+        if transport.get_write_buffer_size() > _BACKLOG_BYTES:
+            return False
+        try:
+            transport.sendto(protect(packet), pair.remote_addr)
+        except (pylibsrtp.Error, ValueError, OSError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        for opened in self._sockets:
+            opened.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self.ice.stop()
+                await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
+
+
+class Transports:
+    """ICE and DTLS of one leg, and packets at the SRTP seam.
+
+    Args:
+        path: the ICE session; closed with the transports.
+        on_change: called after each change of a state.
+        on_rtp: takes each decrypted RTP packet.
+        on_rtcp: takes each decrypted RTCP packet.
+
+    Attributes:
+        path: the ICE session in use.
+        undecryptable: packets that failed SRTP's check, replays too.
+
+    Raises:
+        SeamBroken: a private name is gone.
+    """
+
+    def __init__(
+        self,
+        path: IcePath,
+        *,
+        on_change: Callable[[], None],
+        on_rtp: Callable[[bytes], None],
+        on_rtcp: Callable[[bytes], None],
+    ) -> None:
+        self.path = path
+        self.dtls = RTCDtlsTransport(path.ice, [RTCCertificate.generateCertificate()])
+        self._on_change = on_change
+        self._on_rtp = on_rtp
+        self._on_rtcp = on_rtcp
+        self._rx_srtp: pylibsrtp.Session | None = None
+        self._tx_srtp: pylibsrtp.Session | None = None
+        self._moved = False  # DTLS stays with the first path, its keys go with the packets
+        self.undecryptable = 0
+        self.dtls.on("statechange", self._dtls_changed)
+        self._listen(path)
+
+    def _listen(self, path: IcePath) -> None:
+        path.ice.on("statechange", lambda: self._on_change() if path is self.path else None)
+
+    def _dtls_changed(self) -> None:
+        if not self._moved:
+            self._on_change()
+
+    @property
+    def dtls_closed(self) -> bool:
+        """Whether the peer said goodbye."""
+        return self.dtls.state == "closed" and not self._moved
+
+    async def gather(self) -> None:
+        """Bind the sockets and find our candidates."""
+        await self.path.gather(self._tap)
+
+    async def gather_beside(self, path: IcePath) -> None:
+        """Prepare *path* to take the place of the present one (an ICE restart, RFC 8445 section 9)."""
+        await path.gather(self._tap_beside)
+
+    async def move(self, path: IcePath) -> None:
+        """Let the packets go by *path*, which is connected, and close the one before. The keys stay as they are."""
+        old, self.path, self._moved = self.path, path, True
+        self._listen(path)
+        await old.close()
+
+    def fingerprint(self) -> tuple[str, str]:
+        """Return algorithm and value of our certificate's fingerprint."""
+        found = self.dtls.getLocalParameters().fingerprints
+        best = next(fingerprint for fingerprint in found if fingerprint.algorithm == "sha-256")
+        return best.algorithm, best.value
 
     async def connect_dtls(self, fingerprints: Sequence[tuple[str, str]], *, server: bool) -> None:
         """Do the DTLS handshake over the chosen pair.
@@ -160,17 +290,28 @@ class Transports:
     @property
     def alive(self) -> bool:
         """Whether ICE has a pair: not before it connected, nor after the peer's consent was lost."""
-        return bool(self._connection._nominated)
+        return self.path.alive
 
     def _tap(self, protocol: Any) -> None:
-        """Take SRTP from *protocol*'s socket before STUN parsing, queue and tasks; all else goes its usual way."""
+        self._tap_protocol(protocol, self.path)
+
+    def _tap_beside(self, protocol: Any) -> None:
+        self._tap_protocol(protocol, None)
+
+    def _tap_protocol(self, protocol: Any, path: IcePath | None) -> None:
+        """Take SRTP from *protocol*'s socket before STUN parsing, queue and tasks.
+
+        All else goes its usual way: STUN, and DTLS into a queue without a bound. Only so much is let in there, and
+        nothing where nobody reads it (*path* is None).
+        """
         usual: Callable[[bytes, Any], None] = _need(protocol, "datagram_received")
         with contextlib.suppress(AttributeError):  # uvloop has its own buffers
             protocol.transport.max_size = _PACKET_BYTES
 
         def datagram_received(data: bytes, address: Any) -> None:
             if not (len(data) > 12 and 127 < data[0] < 192):  # RFC 7983: 128 to 191 is RTP or RTCP
-                usual(data, address)
+                if data[:1] < b"\x04" or (path is not None and path.waiting < _WAITING_DATAGRAMS):  # 0 to 3 is STUN
+                    usual(data, address)
                 return
             session = self._rx_srtp
             if session is None:
@@ -188,25 +329,12 @@ class Transports:
     def send_rtp(self, packet: bytes) -> bool:
         """Encrypt and send *packet*; false where it was dropped."""
         session = self._tx_srtp
-        return session is not None and self._send(session.protect, packet)
+        return session is not None and self.path.send(session.protect, packet)
 
     def send_rtcp(self, packet: bytes) -> bool:
         """Encrypt and send *packet*; false where it was dropped."""
         session = self._tx_srtp
-        return session is not None and self._send(session.protect_rtcp, packet)
-
-    def _send(self, protect: Callable[[bytes], bytes], packet: bytes) -> bool:
-        pair = self._connection._nominated.get(1)
-        if pair is None:
-            return False
-        transport = pair.protocol.transport
-        if transport.get_write_buffer_size() > _BACKLOG_BYTES:
-            return False
-        try:
-            transport.sendto(protect(packet), pair.remote_addr)
-        except (pylibsrtp.Error, ValueError, OSError):
-            return False
-        return True
+        return session is not None and self.path.send(session.protect_rtcp, packet)
 
     async def close(self) -> None:
         """Say goodbye to the peer and close the sockets."""
@@ -215,7 +343,4 @@ class Transports:
         await self.dtls.stop()
         if pump is not None:
             await asyncio.wait([pump], timeout=_CLOSE_TIMEOUT_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await self.ice.stop()
-                await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
+        await self.path.close()

@@ -21,7 +21,7 @@ from gateway.protocol.rtp import HEADER
 from gateway.protocol.sdp import LocalMedia, SdpSession
 from gateway.webrtc.leg import WebRtcLeg
 from gateway.webrtc.sdp import LocalPart, build_offer, parse_answer
-from gateway.webrtc.seam import Transports
+from gateway.webrtc.seam import IcePath, Transports
 
 HOST = "127.0.0.1"
 PAYLOAD = b"\xff" * 160
@@ -37,7 +37,10 @@ class FarEnd:
         self.sip.bind((HOST, 0))
         self.sip.setblocking(False)
         self.page = Transports(
-            addresses=[HOST], stun_url="", on_change=lambda: None, on_rtp=self._page_heard, on_rtcp=lambda packet: None
+            IcePath(addresses=[HOST], stun_url="", controlling=True),
+            on_change=lambda: None,
+            on_rtp=self._page_heard,
+            on_rtcp=lambda packet: None,
         )
         self.sequence = 0
         asyncio.get_running_loop().add_reader(self.sip, self._sip_heard)
@@ -53,13 +56,13 @@ class FarEnd:
 
     async def answer(self, offer: str) -> str:
         await self.page.gather()
-        username, password = self.page.credentials()
-        own = LocalPart(username, password, self.page.fingerprint(), self.page.candidates(), 7, "far", 1)
+        username, password = self.page.path.credentials()
+        own = LocalPart(username, password, self.page.fingerprint(), self.page.path.candidates(), 7, "far", 1)
         return build_offer(own).replace("actpass", "active")
 
     async def connect(self, offer: str) -> None:
         remote = parse_answer(offer.replace("actpass", "passive"))
-        await self.page.connect_ice(remote.username, remote.password, lite=False, candidates=remote.candidates)
+        await self.page.path.connect(remote.username, remote.password, lite=False, candidates=remote.candidates)
         await self.page.connect_dtls(remote.fingerprints, server=False)
 
     def send(self, to: tuple[str, int]) -> None:

@@ -78,7 +78,7 @@ class FarEnd:
         call = Call(
             id=uuid.uuid4().hex.upper(), direction="incoming", phone=request.caller,
             lid=lid_of(request.caller) if use_lid else None, name=request.name, video=request.video,
-            state="ringing", began_at=time.time(),
+            state="ringing", began_at=time.time(), group=request.group,
         )  # fmt: skip
         self.call = call
         self._phones[lid_of(call.phone)] = call.phone
@@ -213,6 +213,8 @@ class FarEnd:
         """Act on one message of the page."""
         match message:
             case {"type": "exists", "phone": str(phone), "query": query}:
+                # the first thing that a page does that is told to dial
+                self.marks["events"].append({"event": "asked", "call": None, "at": time.time()})
                 exists = phone not in self.settings.not_on_whatsapp
                 self._phones[lid_of(phone)] = phone
                 page.send(
@@ -306,7 +308,7 @@ class FarEnd:
         call.offered = True
         page.send(
             {"type": "offer", "id": call.id, "jid": call.jid, "phone": call.phone, "lid": call.lid,
-             "name": call.name, "video": call.video}
+             "name": call.name, "video": call.video, "group": call.group}
         )  # fmt: skip
 
     def _current(self, direction: str, *states: CallState) -> Call:

@@ -38,10 +38,13 @@ class Call:
     ended_by: str | None = None
     reason: str | None = None
     offered: bool = False
+    group: bool = False
 
     @property
     def jid(self) -> str:
         """The peer as the page is to know it."""
+        if self.group:
+            return f"{self.phone}-1700000000@g.us"
         return f"{self.lid}@lid" if self.lid else f"{self.phone}@c.us"
 
     @property

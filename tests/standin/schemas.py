@@ -32,6 +32,7 @@ class RingRequest(_Closed):
     name: Annotated[str, Field(max_length=100)] | None = None
     video: bool = False
     lid: bool | None = None
+    group: bool = False
 
 
 class RejectRequest(_Closed):

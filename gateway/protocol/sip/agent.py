@@ -12,11 +12,10 @@ from sipmessage import Headers, Request
 
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.dialog import DialogKey
-from gateway.protocol.sip.digest import DigestClient, parse_auth
-from gateway.protocol.sip.digest_server import AuthLimits, DigestServer, Verdict
+from gateway.protocol.sip.digest import DigestClient
+from gateway.protocol.sip.digest_server import AuthLimits
 from gateway.protocol.sip.engine import (
     ALLOW,
-    KNOWN_METHODS,
     AuthenticatedRequest,
     CoreLimits,
     Engine,
@@ -27,6 +26,7 @@ from gateway.protocol.sip.engine import (
 )
 from gateway.protocol.sip.events import Reason
 from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.guard import CoreEndpoint, Guard, Refusal, Strangers
 from gateway.protocol.sip.message import (
     SDP,
     AnswerableError,
@@ -42,49 +42,17 @@ from gateway.protocol.sip.refer import REPLACES, Replaces, parse_replaces
 from gateway.protocol.sip.registration import Registration, RegistrationConfig
 from gateway.protocol.sip.reliable import RELIABLE
 from gateway.protocol.sip.session_timer import TIMER, too_brief
-from gateway.protocol.sip.text import Via, parse_int, parse_uri
+from gateway.protocol.sip.sources import SourceLimits
+from gateway.protocol.sip.text import Via, parse_int, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timers
-from gateway.protocol.sip.transactions import ServerTransaction
+from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction, State
 from gateway.protocol.sip.uac import ClientSession, InviteSpec
 from gateway.protocol.sip.uas import ServerSession
 from gateway.protocol.sip.usage import InviteUsage, SessionState
 
+__all__ = ["Agent", "AgentSettings", "CoreEndpoint"]
+
 _NOT_IN_DIALOG = frozenset({"BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"})
-
-
-@dataclass(frozen=True, slots=True)
-class CoreEndpoint:
-    """One account, as the core sees it.
-
-    Attributes:
-        id: its name here.
-        listener: key of the listener that its calls come in by; 0 for none.
-        shared: keys of further listeners, which all accounts share.
-        auth: credentials for what the PBX asks of us.
-        contact_user: user part of Contact.
-        realm: realm of our challenges.
-        listen_user: whom callers must be; empty: only *sources* may call.
-        listen_secret: and their secret.
-        algorithms: digest algorithms offered to callers, most preferred first.
-        sources: IP addresses of the PBX.
-        available: False answers OPTIONS and INVITE with 503.
-        retry_after_s: the Retry-After of those.
-        unavailable_text: the Reason text of those.
-    """
-
-    id: int
-    listener: int
-    auth: DigestClient
-    contact_user: str = ""
-    realm: str = "ponte"
-    listen_user: str = ""
-    listen_secret: str = field(default="", repr=False)
-    algorithms: Sequence[str] = ("MD5",)
-    sources: frozenset[str] = frozenset()
-    available: bool = True
-    retry_after_s: int = 10
-    unavailable_text: str = ""
-    shared: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +62,8 @@ class AgentSettings:
     timers: Timers = field(default_factory=Timers)
     limits: CoreLimits = field(default_factory=CoreLimits)
     auth: AuthLimits = field(default_factory=AuthLimits)
+    sources: SourceLimits = field(default_factory=SourceLimits)
+    strangers: Strangers = Strangers.DROP_SCANNERS
     user_agent: str = "Ponte"
     supported: frozenset[str] = frozenset({RELIABLE, TIMER, REPLACES})
 
@@ -114,13 +84,19 @@ class Agent:
         self, settings: AgentSettings, *, token: Callable[[], str], jitter: Callable[[], float], secret: bytes
     ) -> None:
         self._engine = Engine(settings.timers, settings.limits, token, jitter, settings.user_agent, settings.supported)
-        self._digest = DigestServer(secret, token, settings.auth)
         self._secret = secret
         self._endpoints: dict[int, CoreEndpoint] = {}
         self._registrations: list[Registration] = []
+        self._challenged: list[ServerTransaction] = []
         self.counts: Counter[str] = Counter()
+        self._guard = Guard(secret, token, settings.auth, settings.sources, settings.strangers, self.counts)
 
     # input and output
+
+    @property
+    def answers(self) -> Counter[tuple[str, int]]:
+        """Final answers that were given, by method and status."""
+        return self._engine.layer.answers
 
     def poll(self) -> list[Output]:
         """Take what is to be sent and told."""
@@ -143,7 +119,7 @@ class Agent:
             message = parse_message(data)
         except AnswerableError as error:
             self.counts["malformed_answered"] += 1
-            self._reply_raw(error.status, error.headers, error.via, flow)
+            self._reply_raw(error.status, error.headers, error.via, flow, now)
             return
         except RemoteProtocolError:
             self.counts["malformed_dropped"] += 1
@@ -160,7 +136,7 @@ class Agent:
         try:
             self._on_request(message, flow, now)
         except RemoteProtocolError as error:
-            self._reply(message, flow, error.status)
+            self._reply(message, flow, error.status, now)
 
     def flow_failed(self, flow: Flow, now: float, detail: str = "") -> None:
         """Take the news that a flow cannot be sent on, or that its connection is gone.
@@ -181,10 +157,12 @@ class Agent:
     def set_endpoint(self, endpoint: CoreEndpoint) -> None:
         """Add an endpoint or replace the one of that id; calls in progress go on."""
         self._endpoints[endpoint.id] = endpoint
+        self._guard.serve(self._endpoints.values())
 
     def remove_endpoint(self, endpoint_id: int) -> None:
         """Remove an endpoint; calls in progress go on."""
         self._endpoints.pop(endpoint_id, None)
+        self._guard.serve(self._endpoints.values())
 
     def endpoint(self, endpoint_id: int) -> CoreEndpoint | None:
         """Return an endpoint."""
@@ -267,9 +245,9 @@ class Agent:
         session = self._engine.dialogs.get(_dialog_key(request))
         if request.to.tag:
             if session is None:
-                self._reply(request, flow, 481)
+                self._reply(request, flow, 481, now)
             elif layer.full:
-                self._reply_busy(request, flow)
+                self._reply_busy(request, flow, now)
             else:
                 self._on_request_in_dialog(session, layer.serve(request, flow, now), now)
             return
@@ -285,26 +263,30 @@ class Agent:
         """Answer a CANCEL (RFC 3261 section 9.2); it is never challenged, its branch is its proof."""
         invite = self._engine.layer.find_server(request)
         if invite is None:
-            self._reply(request, flow, 481)
+            self._reply(request, flow, 481, now)
             return
-        self._reply(request, flow, 200)
+        self._reply(request, flow, 200, now)
         if not invite.answered and invite.on_cancel is not None:
             invite.on_cancel(request, now)
 
     def _on_new_request(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         method = request.method
+        if not self._guard.hears(request, flow.remote[0], now):
+            return
         if method not in KNOWN_METHODS:
-            self._reply(request, flow, 501, [("Allow", ALLOW)])
+            self._reply(request, flow, 501, now, [("Allow", ALLOW)])
         elif method in _NOT_IN_DIALOG:
-            self._reply(request, flow, 481)
+            self._reply(request, flow, 481, now)
         elif method == "REFER":
-            self._reply(request, flow, 403)  # a transfer belongs to a call; nobody has us call out of the blue
+            self._reply(request, flow, 403, now)  # a transfer belongs to a call; nobody has us call out of the blue
+        elif method == "REGISTER" and not _contacts_hold(request):
+            self._reply(request, flow, 400, now)
         elif method not in {"INVITE", "OPTIONS"}:
-            self._reply(request, flow, 405, [("Allow", ALLOW)])
+            self._reply(request, flow, 405, now, [("Allow", ALLOW)])
         elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
-            self._reply(request, flow, 420, [("Unsupported", ", ".join(unsupported))])
+            self._reply(request, flow, 420, now, [("Unsupported", ", ".join(unsupported))])
         elif method == "OPTIONS":
-            self._on_options(request, flow)
+            self._on_options(request, flow, now)
         else:
             self._on_invite(request, flow, now)
 
@@ -312,7 +294,7 @@ class Agent:
         key = flow.listener
         return [one for one in self._endpoints.values() if one.listener and (one.listener == key or key in one.shared)]
 
-    def _on_options(self, request: IncomingRequest, flow: Flow) -> None:
+    def _on_options(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         """Say whether calls are taken; nothing about who we are (the asker is not authenticated)."""
         asked = self._at(flow)
         if known := [one for one in asked if flow.remote[0] in one.sources]:
@@ -320,36 +302,40 @@ class Agent:
             user = request.uri.user
             asked = [one for one in known if user and user == one.contact_user] or known
         if asked and not any(one.available for one in asked):
-            self._reply(request, flow, 503, [("Retry-After", str(asked[0].retry_after_s))])
+            self._reply(request, flow, 503, now, [("Retry-After", str(asked[0].retry_after_s))])
         else:
             supported = ", ".join(sorted(self._engine.supported))
-            self._reply(request, flow, 200, [("Allow", ALLOW), ("Accept", SDP), ("Supported", supported)])
+            self._reply(request, flow, 200, now, [("Allow", ALLOW), ("Accept", SDP), ("Supported", supported)])
 
     def _on_invite(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         if (hops := request.header("Max-Forwards")) is not None and parse_int(hops, "Max-Forwards", 255) == 0:
             # RFC 7332 section 4: a B2BUA ends loops as a proxy does
-            self._reply(request, flow, 483)
+            self._reply(request, flow, 483, now)
             return
         if self._engine.layer.is_merged(request):
-            self._reply(request, flow, 482)
+            self._reply(request, flow, 482, now)
             return
         endpoint = self._authenticate(request, flow, now)
         if endpoint is None:
             return
         if not endpoint.available:
             reason = Reason("Q.850", 41, endpoint.unavailable_text)
-            self._reply(request, flow, 503, [("Retry-After", str(endpoint.retry_after_s)), ("Reason", str(reason))])
+            self._reply(
+                request, flow, 503, now, [("Retry-After", str(endpoint.retry_after_s)), ("Reason", str(reason))]
+            )
         elif (request.body.strip() and request.sdp is None) or _encoded(request):
-            self._reply(request, flow, 415, [("Accept", SDP), ("Accept-Encoding", "identity")])
+            self._reply(request, flow, 415, now, [("Accept", SDP), ("Accept-Encoding", "identity")])
+        elif not _takes_sdp(request):
+            self._reply(request, flow, 406, now)
         elif self._engine.layer.full or len(self._engine.sessions) >= self._engine.limits.max_sessions:
-            self._reply_busy(request, flow)
+            self._reply_busy(request, flow, now)
         elif brief := too_brief(request, self._engine.limits.min_se_s):
-            self._reply(request, flow, 422, brief)
+            self._reply(request, flow, 422, now, brief)
         else:
             replaces = parse_replaces(request.headers.getlist("Replaces"))
             replaced = self._replaced(replaces, endpoint) if replaces else None
             if isinstance(replaced, int):
-                self._reply(request, flow, replaced)
+                self._reply(request, flow, replaced, now)
                 return
             transaction = self._engine.layer.serve(request, flow, now)
             try:
@@ -376,79 +362,55 @@ class Agent:
         return 486 if replaces.early_only else session
 
     def _authenticate(self, request: IncomingRequest, flow: Flow, now: float) -> CoreEndpoint | None:
-        """Return the endpoint that the caller may call, or answer and return None.
-
-        Challenges and refusals keep no state (RFC 3261 section 8.2.7), so strangers cannot fill the tables.
-        """
-        here = self._at(flow)
-        source = flow.remote[0]
-        protected = [one for one in here if one.listen_user]
-        credentials = self._credentials(request)
-        if not protected or (credentials is None and not any(source in one.sources for one in protected)):
-            trusted = [one for one in here if not one.listen_user and source in one.sources]
-            if len(trusted) == 1:
-                return trusted[0]
-        if not protected:
-            self.counts["refused_source"] += 1
-            self._reply(request, flow, 403)
-            return None
-        realm, algorithms = protected[0].realm, protected[0].algorithms
-        if credentials is None:
-            self._challenge(request, flow, protected[0], now)
-            return None
-        name = credentials.get("username", "")
-        # two on a shared listener with one name cannot be told apart: nobody is let in
-        same = [one for one in protected if one.listen_user == name]
-        found = same[0] if len(same) == 1 else None
-        # a name that we do not know costs the same work as one that we do
-        user, secret = (found.listen_user, found.listen_secret) if found else (name, self._secret.hex())
-        verdict = self._digest.check(
-            credentials,
-            method=request.method,
-            user=user,
-            password=secret,
-            realm=realm,
-            source=source,
-            now=now,
-            algorithms=algorithms,
-        )
-        if verdict is Verdict.GOOD and found is not None:
+        """Return the endpoint that the caller may call, or answer and return None."""
+        found = self._guard.admit(request, self._at(flow), flow.remote[0], now)
+        if isinstance(found, CoreEndpoint):
             return found
-        self.counts[f"auth_{verdict.value}"] += 1
-        if verdict is Verdict.BLOCKED:
-            self._reply(request, flow, 403)
-        else:
-            self._challenge(request, flow, protected[0], now, stale=verdict is Verdict.STALE)
+        self._refuse(request, flow, found, now)
         return None
 
-    def _credentials(self, request: IncomingRequest) -> dict[str, str] | None:
-        for value in request.headers.getlist("Authorization"):
-            try:
-                return parse_auth(value)
-            except RemoteProtocolError:
-                continue
-        return None
+    def _refuse(self, request: IncomingRequest, flow: Flow, refusal: Refusal, now: float) -> None:
+        """Answer without state (RFC 3261 section 8.2.7), so that strangers cannot fill the tables.
 
-    def _challenge(
-        self, request: IncomingRequest, flow: Flow, endpoint: CoreEndpoint, now: float, *, stale: bool = False
-    ) -> None:
-        self.counts["challenges"] += 1
-        headers = self._digest.challenge(endpoint.realm, endpoint.algorithms, flow.remote[0], now, stale=stale)
-        self._reply(request, flow, 401, headers)
+        Whom we know gets a challenge again until its ACK comes: else INVITE and 401 must both get through in one of the
+        caller's few tries.
+        """
+        if not refusal.status:
+            return
+        if not (refusal.repeat and request.method == "INVITE" and self._may_keep_challenge()):
+            self._reply(request, flow, refusal.status, now, refusal.headers)
+            return
+        transaction = self._engine.layer.serve(request, flow, now, merges=False)
+        self._challenged.append(transaction)
+        response = transaction.make(
+            refusal.status, to_tag=self._stateless_tag(request.headers), extra=list(refusal.headers)
+        )
+        transaction.respond(response, now)
+
+    def _may_keep_challenge(self) -> bool:
+        most = self._engine.limits.max_challenges
+        if len(self._challenged) >= most:
+            self._challenged = [one for one in self._challenged if one.state is State.COMPLETED]
+        return len(self._challenged) < most and not self._engine.layer.full
 
     # answers without state
 
-    def _reply_busy(self, request: IncomingRequest, flow: Flow) -> None:
+    def _reply_busy(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         self.counts["refused_full"] += 1
-        self._reply(request, flow, 503, [("Retry-After", str(self._engine.limits.retry_after_s))])
+        self._reply(request, flow, 503, now, [("Retry-After", str(self._engine.limits.retry_after_s))])
 
-    def _reply(self, request: IncomingRequest, flow: Flow, status: int, extra: Sequence[tuple[str, str]] = ()) -> None:
-        self._reply_raw(status, request.headers, request.via, flow, extra)
+    def _reply(
+        self, request: IncomingRequest, flow: Flow, status: int, now: float, extra: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self._reply_raw(status, request.headers, request.via, flow, now, extra)
 
     def _reply_raw(
-        self, status: int, headers: Headers, via: Via, flow: Flow, extra: Sequence[tuple[str, str]] = ()
+        self, status: int, headers: Headers, via: Via, flow: Flow, now: float, extra: Sequence[tuple[str, str]] = ()
     ) -> None:
+        if not self._guard.may_answer(status, flow.remote[0], now):
+            return
         response = make_response(status, headers, via, flow, to_tag=self._stateless_tag(headers), extra=extra)
+        self._engine.layer.count_answer((headers.get("CSeq") or "").rpartition(" ")[2], status)
         # a stranger who closed its connection is not called back
         self._engine.emit(Transmit(flow if flow.reliable else reply_flow(via, flow), to_bytes(response)))
 
@@ -460,6 +422,20 @@ class Agent:
 
 def _dialog_key(request: IncomingRequest) -> DialogKey:
     return (request.call_id, request.to.tag, request.from_.tag)
+
+
+def _contacts_hold(request: IncomingRequest) -> bool:
+    try:
+        parse_name_addrs([value for value in request.headers.getlist("Contact") if value != "*"])
+    except RemoteProtocolError:
+        return False
+    return True
+
+
+def _takes_sdp(request: IncomingRequest) -> bool:
+    """Return whether the caller understands the answers that we can give (RFC 3261 section 21.4.7)."""
+    accepted = {item.partition(";")[0].strip().lower() for item in request.list_header("Accept")}
+    return not accepted or not accepted.isdisjoint({SDP, "application/*", "*/*"})
 
 
 def _encoded(request: IncomingRequest) -> bool:

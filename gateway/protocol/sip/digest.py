@@ -12,8 +12,8 @@ from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.message import IncomingResponse
 from gateway.protocol.sip.text import clean, is_token, quote, split_list, unquote
 
-HASHES: Final[dict[str, str]] = {"MD5": "md5", "SHA-256": "sha256"}
-_PREFERENCE: Final = ("SHA-256", "MD5")
+HASHES: Final[dict[str, str]] = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+_SESSION: Final = "-SESS"
 _MOST_PARAMS: Final = 32
 
 
@@ -39,14 +39,19 @@ def parse_auth(value: str) -> dict[str, str]:
     return params
 
 
+def hashed(algorithm: str, data: bytes) -> str:
+    """Return the hash of *data* in hexadecimal; *algorithm* is one of `HASHES`."""
+    return hashlib.new(HASHES[algorithm], data, usedforsecurity=False).hexdigest()
+
+
 def digest_response(
     *, algorithm: str, user: str, realm: str, password: str, method: str, uri: str, nonce: str,
-    nc: str = "", cnonce: str = "", qop: str = "",
+    nc: str = "", cnonce: str = "", qop: str = "", body: bytes = b"",
 ) -> str:  # fmt: skip
-    """Compute the response (RFC 7616 section 3.4.1), with qop=auth or, when *qop* is empty, as RFC 2069 did.
+    """Compute the response (RFC 7616 section 3.4.1); when *qop* is empty, as RFC 2069 did.
 
     Args:
-        algorithm: ``MD5`` or ``SHA-256``.
+        algorithm: one of `HASHES`, or one with ``-sess`` after it.
         user: the username.
         realm: the realm of the challenge.
         password: the shared secret.
@@ -55,18 +60,20 @@ def digest_response(
         nonce: the server's.
         nc: nonce count, 8 hex digits.
         cnonce: the client's nonce.
-        qop: ``auth`` or empty.
+        qop: ``auth``, ``auth-int`` or empty.
+        body: of the request; counts with ``auth-int`` only.
     """
+    base = algorithm.upper().removesuffix(_SESSION)
 
-    def hashed(text: str) -> str:
-        return hashlib.new(
-            HASHES[algorithm], text.encode("utf-8", "surrogateescape"), usedforsecurity=False
-        ).hexdigest()
+    def of(text: str) -> str:
+        return hashed(base, text.encode("utf-8", "surrogateescape"))
 
-    secret = hashed(f"{user}:{realm}:{password}")
-    what = hashed(f"{method}:{uri}")
+    secret = of(f"{user}:{realm}:{password}")
+    if algorithm.upper() != base:
+        secret = of(f"{secret}:{nonce}:{cnonce}")
+    what = of(f"{method}:{uri}:{hashed(base, body)}" if qop == "auth-int" else f"{method}:{uri}")
     middle = f"{nonce}:{nc}:{cnonce}:{qop}" if qop else nonce
-    return hashed(f"{secret}:{middle}:{what}")
+    return of(f"{secret}:{middle}:{what}")
 
 
 @dataclass(slots=True)
@@ -78,6 +85,7 @@ class _Challenge:
     qop: str
     proxy: bool
     count: int = 0
+    session_cnonce: str = ""  # the key of a -sess algorithm is made of the first cnonce, which therefore stays
 
 
 class DigestClient:
@@ -88,17 +96,22 @@ class DigestClient:
         password: the secret.
         token: gives random text for the cnonce.
         most_realms: how many realms are remembered.
+        most_tries: how many challenges one request answers, so that a server with ever new realms ends it too.
     """
 
-    def __init__(self, user: str, password: str, token: Callable[[], str], *, most_realms: int = 8) -> None:
+    def __init__(
+        self, user: str, password: str, token: Callable[[], str], *, most_realms: int = 8, most_tries: int = 8
+    ) -> None:
         self._user = user
         self._password = password
         self._token = token
         self._most_realms = most_realms
+        self._most_tries = most_tries
         self._challenges: dict[tuple[bool, str], _Challenge] = {}
 
     def learn(self, response: IncomingResponse, tried: set[tuple[bool, str]]) -> bool:
-        """Take the challenges of a 401 or 407.
+        """Take the challenges of a 401 or 407. A proxy that forked puts those of both kinds into one answer (RFC 3261
+        section 16.7), whatever its status.
 
         Args:
             response: the challenge.
@@ -109,50 +122,53 @@ class DigestClient:
         """
         if not self._user:
             return False
-        proxy = response.status == 407
-        best: dict[str, tuple[int, _Challenge, bool]] = {}
-        for value in response.headers.getlist("Proxy-Authenticate" if proxy else "WWW-Authenticate"):
-            for text in _split_challenges(value):
-                if (found := _read_challenge(text, proxy)) is not None:
-                    challenge, stale = found
-                    rank = _PREFERENCE.index(challenge.algorithm)
-                    known = best.get(challenge.realm)
-                    if known is None or rank < known[0]:
-                        best[challenge.realm] = (rank, challenge, stale)
+        found: dict[tuple[bool, str], tuple[_Challenge, bool]] = {}
+        for name, proxy in (("Proxy-Authenticate", True), ("WWW-Authenticate", False)):
+            for value in response.headers.getlist(name):
+                for text in _split_challenges(value):
+                    if (one := _read_challenge(text, proxy)) is not None:
+                        # RFC 8760 section 2.4: the topmost that we speak
+                        found.setdefault((proxy, one[0].realm), one)
         useful = False
-        for realm, (_, challenge, stale) in best.items():
-            key = (proxy, realm)
-            stale_key = (proxy, f"stale\0{realm}")
-            if key in tried and (not stale or stale_key in tried):
+        for key, (challenge, stale) in list(found.items())[: self._most_realms]:
+            stale_key = (key[0], f"stale\0{key[1]}")
+            if len(tried) >= self._most_tries or (key in tried and (not stale or stale_key in tried)):
                 self._challenges.pop(key, None)
                 return False
             tried.add(stale_key if key in tried else key)
+            self._challenges.pop(key, None)
             while len(self._challenges) >= self._most_realms:
                 self._challenges.pop(next(iter(self._challenges)))
             self._challenges[key] = challenge
             useful = True
         return useful
 
-    def headers(self, method: str, uri: str) -> list[tuple[str, str]]:
+    def headers(self, method: str, uri: str, body: bytes = b"") -> list[tuple[str, str]]:
         """Return the Authorization and Proxy-Authorization headers for a request, one per known realm."""
         return [
-            ("Proxy-Authorization" if one.proxy else "Authorization", self._credentials(one, method, uri))
+            ("Proxy-Authorization" if one.proxy else "Authorization", self._credentials(one, method, uri, body))
             for one in self._challenges.values()
         ]
 
-    def _credentials(self, one: _Challenge, method: str, uri: str) -> str:
+    def _credentials(self, one: _Challenge, method: str, uri: str, body: bytes) -> str:
         one.count += 1
-        nc, cnonce = (f"{one.count:08x}", self._token()) if one.qop else ("", "")
+        session = one.algorithm.upper().endswith(_SESSION)
+        cnonce = self._token() if one.qop or session else ""
+        if session:
+            cnonce = one.session_cnonce = one.session_cnonce or cnonce
+        nc = f"{one.count:08x}" if one.qop else ""
         response = digest_response(
             algorithm=one.algorithm, user=self._user, realm=one.realm, password=self._password, method=method, uri=uri,
-            nonce=one.nonce, nc=nc, cnonce=cnonce, qop=one.qop,
+            nonce=one.nonce, nc=nc, cnonce=cnonce, qop=one.qop, body=body,
         )  # fmt: skip
         text = (
             f"Digest username={quote(self._user)}, realm={quote(one.realm)}, nonce={quote(one.nonce)}, "
             f'uri={quote(uri)}, response="{response}", algorithm={one.algorithm}'
         )
         if one.qop:
-            text += f', qop={one.qop}, nc={nc}, cnonce="{cnonce}"'
+            text += f", qop={one.qop}, nc={nc}"
+        if cnonce:
+            text += f', cnonce="{cnonce}"'
         if one.opaque is not None:
             text += f", opaque={quote(one.opaque)}"
         return text
@@ -182,13 +198,14 @@ def _read_challenge(text: str, proxy: bool) -> tuple[_Challenge, bool] | None:
         params = parse_auth(text)
     except RemoteProtocolError:
         return None
-    algorithm = params.get("algorithm", "MD5").upper()
-    qops = [one.strip().lower() for one in params.get("qop", "").split(",") if one.strip()]
-    if algorithm not in HASHES or not params.get("nonce") or (qops and "auth" not in qops):
+    algorithm = params.get("algorithm", "MD5")
+    base = algorithm.upper().removesuffix(_SESSION)
+    offered = [one.strip().lower() for one in params.get("qop", "").split(",") if one.strip()]
+    qop = next((one for one in ("auth", "auth-int") if one in offered), "")
+    if base not in HASHES or not params.get("nonce") or (offered and not qop):
         return None
     challenge = _Challenge(
-        clean(params.get("realm", "")), clean(params["nonce"]), algorithm, params.get("opaque"),
-        "auth" if qops else "", proxy,
+        clean(params.get("realm", "")), clean(params["nonce"]), algorithm, params.get("opaque"), qop, proxy,
     )  # fmt: skip
     return challenge, params.get("stale", "").lower() == "true"
 

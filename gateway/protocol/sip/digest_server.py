@@ -1,4 +1,4 @@
-"""Digest authentication, the server's side: nonces that expire, replay refused, failures limited per source."""
+"""Digest authentication, the server's side: nonces that expire, replay refused."""
 
 from __future__ import annotations
 
@@ -24,16 +24,10 @@ class AuthLimits:
     Attributes:
         nonce_life_s: how long a nonce is good.
         max_nonces: most nonces whose counts are remembered.
-        failures: wrong answers from one source within *failure_window_s* before it is refused unheard.
-        failure_window_s: the window, seconds.
-        max_sources: most sources whose failures are remembered.
     """
 
     nonce_life_s: float = 120.0
     max_nonces: int = 10_000
-    failures: int = 10
-    failure_window_s: float = 60.0
-    max_sources: int = 4_096
 
 
 class Verdict(enum.Enum):
@@ -42,29 +36,6 @@ class Verdict(enum.Enum):
     GOOD = "good"
     WRONG = "wrong"
     STALE = "stale"
-    BLOCKED = "blocked"
-
-
-class FailureLimit:
-    """Counts failures per source in a bounded table, least recently failed dropped first."""
-
-    def __init__(self, limits: AuthLimits) -> None:
-        self._limits = limits
-        self._sources: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    def blocked(self, source: str, now: float) -> bool:
-        """Return whether *source* failed too often lately."""
-        count, since = self._sources.get(source, (0, now))
-        return count >= self._limits.failures and now - since < self._limits.failure_window_s
-
-    def failed(self, source: str, now: float) -> None:
-        """Count a failure."""
-        count, since = self._sources.pop(source, (0, now))
-        if now - since >= self._limits.failure_window_s:
-            count, since = 0, now
-        self._sources[source] = (count + 1, since)
-        while len(self._sources) > self._limits.max_sources:
-            self._sources.popitem(last=False)
 
 
 class DigestServer:
@@ -88,7 +59,6 @@ class DigestServer:
             OrderedDict()
         )  # nonce → highest count, bitmap of those behind it
         self._forgotten_ms = -1
-        self._failures = FailureLimit(limits)
 
     def challenge(
         self, realm: str, algorithms: Sequence[str], source: str, now: float, *, stale: bool = False
@@ -127,8 +97,6 @@ class DigestServer:
             source: IP address that they came from.
             now: monotonic seconds.
         """
-        if self._failures.blocked(source, now):
-            return Verdict.BLOCKED
         nonce = credentials.get("nonce", "")
         issued_ms = self._issued(nonce, realm, source)
         if issued_ms is None:
@@ -152,7 +120,6 @@ class DigestServer:
             user.encode("utf-8", "surrogateescape"), credentials.get("username", "").encode("utf-8", "surrogateescape")
         )
         if not (right and well_formed):
-            self._failures.failed(source, now)
             return Verdict.WRONG
         if now * 1000 - issued_ms > self._limits.nonce_life_s * 1000:
             return Verdict.STALE

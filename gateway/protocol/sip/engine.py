@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gateway.protocol.sip.usage import InviteUsage
 
 ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER"
-KNOWN_METHODS: Final = frozenset({*ALLOW.split(", "), "REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "PUBLISH"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,14 @@ class CoreLimits:
         max_server_transactions: requests in work; more are answered 503.
         max_sessions: calls; more are answered 503.
         retry_after_s: seconds told with those.
+        max_challenges: challenges that are kept until their ACK comes; further ones are sent once.
         failover_s: silence of one address of the server after which an INVITE goes to the next; three
             retransmissions over UDP. Timer B, 32 s, is longer than callers wait.
         stream_above_bytes: longer requests go by TCP instead of UDP (RFC 3261 section 18.1.1: path MTU less 200).
         stream_retry_s: how long a peer whose TCP could not be reached gets those by UDP at once.
         ring_refresh_s: how often the last provisional answer is repeated, so that proxies keep the call
             (RFC 3261 section 13.3.1.1: every minute, because timer C is three).
+        max_redirects: other URIs that a call is tried at when it is answered 3xx; 0: none.
         reinvite_tries: how often a re-INVITE that met glare is sent again.
         session_expires_s: session interval that we ask for (RFC 4028); 0: none. A third of the RFC's recommendation: a
             dead call holds the account's only line.
@@ -50,10 +51,12 @@ class CoreLimits:
     max_server_transactions: int = 4096
     max_sessions: int = 512
     retry_after_s: int = 5
+    max_challenges: int = 256
     failover_s: float = 4.0
     stream_above_bytes: int = 1300
     stream_retry_s: float = 300.0
     ring_refresh_s: float = 60.0
+    max_redirects: int = 3
     reinvite_tries: int = 4
     session_expires_s: int = 600
     min_se_s: int = 90
@@ -212,11 +215,16 @@ class AuthenticatedRequest:
         """Send it, with what we know of credentials."""
         request = self._make()
         request.headers.set("User-Agent", self._engine.user_agent)
-        for name, value in self._auth.headers(request.method, str(request.uri)):
+        for name, value in self._auth.headers(request.method, str(request.uri), request.body):
             request.headers.add(name, value)
         transaction = self.transaction = self._engine.layer.request(request, self.flow, self, now)
         if self.others:
             self._engine.heap.at(now + self._engine.limits.failover_s, lambda now: self._give_up(transaction, now))
+
+    def send_elsewhere(self, now: float) -> None:
+        """Send it to another Request-URI; challenges are answered anew."""
+        self._tried.clear()
+        self.send(now)
 
     def _give_up(self, transaction: ClientTransaction, now: float) -> None:
         """End a try that nothing was heard of, so that the next address gets its turn."""

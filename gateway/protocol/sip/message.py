@@ -18,6 +18,7 @@ from gateway.protocol.sip.text import (
     WireUri,
     clean,
     is_token,
+    parse_broken_via,
     parse_int,
     parse_name_addr,
     parse_uri,
@@ -29,12 +30,14 @@ MAX_HEADER_LINES: Final = 256  # real messages have some 30; lookups are linear
 MAX_HEADER_BYTES: Final = 16_384  # real ones stay below 4 kB; bounds what one datagram costs to read
 SDP: Final = "application/sdp"
 _BAD_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_QUOTED_PAIR: Final = re.compile(r"\\[^\r\n]")  # RFC 3261 section 25.1: anything but line ends
 
 PHRASES: Final[dict[int, str]] = {
     100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress", 200: "OK",
     202: "Accepted",
     400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-    407: "Proxy Authentication Required", 408: "Request Timeout", 413: "Request Entity Too Large",
+    406: "Not Acceptable", 407: "Proxy Authentication Required", 408: "Request Timeout",
+    413: "Request Entity Too Large",
     415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension", 421: "Extension Required",
     422: "Session Interval Too Small", 423: "Interval Too Brief",
     480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 483: "Too Many Hops",
@@ -124,10 +127,14 @@ def parse_message(data: bytes) -> IncomingRequest | IncomingResponse:
     vias = headers.getlist("Via")
     if not vias:
         raise RemoteProtocolError("the message has no Via")
-    first_vias = split_list(vias[0], ",")
-    via = parse_via(first_vias[0])
-    if len(first_vias) > 1:
-        headers.setlist("Via", [text.strip() for text in first_vias] + vias[1:])
+    try:
+        first_vias = split_list(vias[0], ",")
+        via = parse_via(first_vias[0])
+        if len(first_vias) > 1:
+            headers.setlist("Via", [text.strip() for text in first_vias] + vias[1:])
+    except RemoteProtocolError as error:
+        via = parse_broken_via(vias[0])
+        fault = str(error)
     try:
         if fault:
             raise RemoteProtocolError(fault)
@@ -158,7 +165,7 @@ def _read_headers(lines: Iterable[str]) -> tuple[Headers, str]:
     headers = Headers()
     fault = ""
     for line in lines:
-        if _BAD_CHARACTERS.search(line):
+        if _BAD_CHARACTERS.search(line) and _BAD_CHARACTERS.search(_QUOTED_PAIR.sub("", line)):
             # may not be echoed in an answer: a lone line feed would start a new header there
             raise RemoteProtocolError("a header holds control characters")
         name, colon, value = line.partition(":")
@@ -171,9 +178,9 @@ def _read_headers(lines: Iterable[str]) -> tuple[Headers, str]:
 
 
 def _can_answer(first: str, headers: Headers) -> bool:
+    """Return whether a malformed message is a request that its sender could know again in our answer."""
     method = first.partition(" ")[0]
-    mandatory = ("From", "To", "Call-ID", "CSeq")
-    return is_token(method) and method != "ACK" and all(headers.get(name) for name in mandatory)
+    return is_token(method) and method != "ACK" and " SIP/" in first and bool(headers.get("CSeq"))
 
 
 def _cut_body(headers: Headers, body: bytes) -> bytes:
@@ -218,6 +225,8 @@ def _request(first: str, headers: Headers, body: bytes, via: Via) -> IncomingReq
         raise RemoteProtocolError("CSeq names another method than the request line")
     parse_name_addr_uri(from_)
     uri = parse_uri(uri_text)
+    if "?" in uri_text.rpartition("@")[2]:
+        raise RemoteProtocolError("the Request-URI has headers")  # RFC 3261 section 19.1.1: not allowed there
     return IncomingRequest(headers, body, via, call_id, cseq, method, from_, to, uri)
 
 
@@ -338,9 +347,11 @@ def make_response(
     out = response.headers
     out.setlist("Via", [answered_via(via, flow), *headers.getlist("Via")[1:]])
     for name in ("From", "To", "Call-ID", "CSeq"):
-        out.set(name, headers.get(name) or "")
-    if to_tag and status > 100 and not _has_tag(out["To"]):
-        out.set("To", f"{out['To']};tag={to_tag}")
+        if value := headers.get(name):  # a malformed request that is answered may lack one
+            out.set(name, value)
+    to = headers.get("To")
+    if to_tag and status > 100 and to and not _has_tag(to):
+        out.set("To", f"{to};tag={to_tag}")
     set_headers(out, extra)
     return response
 

@@ -35,6 +35,7 @@ class Session(InviteUsage):
         self._owns_call_id = False
         self._local_sdp = ""  # what we said last and the peer agreed to
         self._peer_updates = False
+        self._asking = False  # an UPDATE without an offer, or an OPTIONS, is under way
         self._referral: tuple[int, Referral] | None = None
         self._timer = SessionTimer(
             engine.heap, engine.limits.session_expires_s, engine.limits.min_se_s,
@@ -322,8 +323,25 @@ class Session(InviteUsage):
     def _probe(self, now: float) -> None:
         self._ask("OPTIONS", self._on_probed, now)
 
-    def _ask(self, method: str, done: FinalCallback, now: float) -> None:
+    def check_alive(self, now: float) -> None:
+        """Ask the peer whether it still knows the call; 408, 481 or no answer ends it.
+
+        By UPDATE where the peer takes it, which is a refresh too: a peer that lost the call may answer an OPTIONS.
+        """
+        if self.state is not SessionState.CONFIRMED or self._asking:
+            return
+        if self._peer_updates:
+            self._ask("UPDATE", self._on_refreshed, now)
+        else:
+            self._probe(now)
+
+    def _ask(self, method: str, then: FinalCallback, now: float) -> None:
         flow = self.dialog.next_flow()
+        self._asking = True
+
+        def done(response: IncomingResponse | None, cause: str, now: float) -> None:
+            self._asking = False
+            then(response, cause, now)
 
         def make() -> Request:
             return self._session_request(method, flow) if method == "UPDATE" else self.dialog.request(method)

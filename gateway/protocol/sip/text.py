@@ -191,6 +191,8 @@ def parse_name_addr(text: str) -> NameAddr:
         name, uri = "", head
     if not uri or ":" not in uri or any(char in uri for char in ' <>"'):
         raise RemoteProtocolError("an address holds no URI")
+    if uri is head and "?" in uri:
+        raise RemoteProtocolError("a URI with headers is not in angle brackets")  # RFC 3261 section 20
     return NameAddr(uri, unquote(name), parse_params(pieces[1:]), raw)
 
 
@@ -263,7 +265,17 @@ def _uri_parameters(parts: list[str]) -> Parameters:
     return Parameters(**values)
 
 
-_VIA: Final = re.compile(r"SIP ?/ ?2\.0 ?/ ?([A-Za-z0-9.\-]+) ([^ ]+) ?(: ?[0-9]+)?", re.IGNORECASE)
+# of any version: a request of another one is answered 505, which has to find its way
+_VIA: Final = re.compile(r"SIP ?/ ?[0-9]+\.[0-9]+ ?/ ?([A-Za-z0-9.\-]+) ([^ ]+) ?(: ?[0-9]+)?", re.IGNORECASE)
+
+
+def parse_broken_via(text: str) -> Via:
+    """Read as much of a malformed Via as an answer to its sender needs; its parameters are left out.
+
+    Raises:
+        RemoteProtocolError: not even that is there.
+    """
+    return parse_via(re.split("[;,]", text, maxsplit=1)[0])
 
 
 def parse_via(text: str) -> Via:

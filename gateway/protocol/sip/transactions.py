@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from sipmessage import Request, Response
 
@@ -22,6 +23,10 @@ from gateway.protocol.sip.message import (
 from gateway.protocol.sip.timers import Timer, TimerHeap, Timers
 
 COOKIE = "z9hG4bK"
+KNOWN_METHODS: Final = frozenset(
+    ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE", "PRACK", "REFER", "REGISTER", "SUBSCRIBE",
+     "NOTIFY", "MESSAGE", "PUBLISH")
+)  # fmt: skip
 ServerKey = tuple[str, ...]
 _MOST_REFUSING = 256
 
@@ -59,6 +64,9 @@ class TransactionLayer:
         max_server: most server transactions; `full` says when they are reached.
         stream_above_bytes: longer requests go by TCP instead of UDP (RFC 3261 section 18.1.1).
         stream_retry_s: how long a peer whose TCP could not be reached gets them by UDP at once.
+
+    Attributes:
+        answers: final answers that were given, by method (``other`` for those we do not know) and status.
     """
 
     def __init__(
@@ -82,6 +90,11 @@ class TransactionLayer:
         self.clients: dict[tuple[str, str], ClientTransaction] = {}
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self._merged: dict[ServerKey, ServerKey] = {}
+        self.answers: Counter[tuple[str, int]] = Counter()
+
+    def count_answer(self, method: str, status: int) -> None:
+        """Count a final answer of ours."""
+        self.answers[method if method in KNOWN_METHODS else "other", status] += 1
 
     @property
     def full(self) -> bool:
@@ -161,12 +174,12 @@ class TransactionLayer:
         known = self._merged.get(_merge_key(request))
         return known is not None and not request.to.tag and known != server_key(request)
 
-    def serve(self, request: IncomingRequest, flow: Flow, now: float) -> ServerTransaction:
-        """Make the server transaction of a new request."""
+    def serve(self, request: IncomingRequest, flow: Flow, now: float, *, merges: bool = True) -> ServerTransaction:
+        """Make the server transaction of a new request; with *merges* the same one by another way is known."""
         key = server_key(request)
         transaction = ServerTransaction(self, key, request, flow)
         self.servers[key] = transaction
-        if not request.to.tag:
+        if merges and not request.to.tag:
             self._merged[_merge_key(request)] = key
         return transaction
 
@@ -362,6 +375,8 @@ class ServerTransaction:
         self._last = data
         self.transmit(data)
         timers = self._layer.timers
+        if response.code >= 200:
+            self._layer.count_answer(self.request.method, response.code)
         if response.code < 200:
             self.state = State.PROCEEDING
         elif self.request.method != "INVITE":

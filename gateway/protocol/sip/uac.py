@@ -14,6 +14,7 @@ from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResp
 from gateway.protocol.sip.events import Answered, Failed, Reason, Ringing, parse_reason
 from gateway.protocol.sip.flow import Flow, Transmit
 from gateway.protocol.sip.message import PHRASES, IncomingResponse, new_request, set_headers, set_sdp
+from gateway.protocol.sip.redirect import Redirects
 from gateway.protocol.sip.reliable import reliable_number
 from gateway.protocol.sip.session import Session, SessionState
 from gateway.protocol.sip.text import parse_uri
@@ -52,6 +53,9 @@ class ClientSession(Session):
     def __init__(self, engine: Engine, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
         super().__init__(engine, flow, auth, spec.contact_user, spec.endpoint)
         self._spec = spec
+        self._uri = spec.uri
+        secure = flow.transport in {"tls", "wss"}
+        self._redirects = Redirects(spec.uri, engine.limits.max_redirects, secure=secure)
         self.call_id = spec.call_id or engine.token()
         self._owns_call_id = True
         self._local_tag = engine.token()
@@ -85,7 +89,7 @@ class ClientSession(Session):
         # after a challenge the new INVITE is a new transaction: a CANCEL waits for its own provisional response
         self._provisional = False
         self._pracked.clear()
-        request = new_request("INVITE", parse_uri(spec.uri))
+        request = new_request("INVITE", parse_uri(self._uri))
         headers = request.headers
         headers.set("From", f"{spec.from_};tag={self._local_tag}")
         headers.set("To", f"<{spec.uri}>")
@@ -161,9 +165,23 @@ class ClientSession(Session):
             self._on_2xx(response, now)
         elif response.status == 422 and not self._cancelled and self._timer.learn(response):
             self._invite.send(now)
+        elif not self._cancelled and response.status < 600 and self._follow(response, now):
+            return
         else:
             phrase = response.phrase or PHRASES.get(response.status, "")
             self._fail(Failed(response.status, phrase, parse_reason(response.headers.getlist("Reason"))), now)
+
+    def _follow(self, response: IncomingResponse, now: float) -> bool:
+        """Try the next URI that a 3xx named; False when there is none. A 6xx speaks for all of them."""
+        self._redirects.learn(response)
+        uri = self._redirects.next()
+        if uri is None or self.state is not SessionState.EARLY:
+            return False
+        self._uri = uri
+        self._leave_early()
+        self._early_sdp.clear()
+        self._invite.send_elsewhere(now)
+        return True
 
     def _fail(self, event: Failed, now: float) -> None:
         if self._give_up is not None:
@@ -210,7 +228,7 @@ class ClientSession(Session):
         cseq = early[0].local_cseq if early else self._cseq  # PRACKs have counted on
         return Dialog(
             self.call_id, self._local_tag, response.to.tag, f"{self._spec.from_};tag={self._local_tag}",
-            response.to.raw, cseq, -1, routes, contact_of(response) or self._spec.uri, self.flow,
+            response.to.raw, cseq, -1, routes, contact_of(response) or self._uri, self.flow,
         )  # fmt: skip
 
     def _hang_up(self, dialog: Dialog, now: float) -> None:

@@ -39,6 +39,8 @@ class ServerSession(Session):
         request = transaction.request
         routes = record_routes(request)
         target = contact_of(request)
+        if not request.from_.tag and request.header("Contact") is None:
+            target = request.from_.uri  # RFC 2543 asks for neither
         if not target:
             raise RemoteProtocolError("Contact is missing or malformed")  # section 8.1.1.8: exactly one
         super().__init__(engine, transaction.flow, auth, contact_user, endpoint)

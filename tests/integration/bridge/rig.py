@@ -115,12 +115,13 @@ class Rig:
     port: PlayedPort
     plane: PacketRouter
     tasks: asyncio.TaskGroup
+    limits: CallLimits = LIMITS
     ended: list[Call] = field(default_factory=list)
 
     def call(self, direction: Direction) -> Call:
         call_id = new_call_id()
         media = CallMedia(call_id, self.plane, self.page, self.port)
-        return Call(call_id, AccountId("a"), direction, media, LIMITS, on_change=lambda _: None)
+        return Call(call_id, AccountId("a"), direction, media, self.limits, on_change=lambda _: None)
 
     async def run(self, call: Call, flow: Callable[[Call], Awaitable[Termination]]) -> Termination:
         termination = await call.run(flow)
@@ -144,10 +145,10 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def bridge_rig() -> AsyncIterator[Rig]:
+async def bridge_rig(limits: CallLimits = LIMITS) -> AsyncIterator[Rig]:
     """Give a rig whose calls have ended when the block ends."""
     async with ua_pair() as pair, asyncio.TaskGroup() as tasks:
-        yield Rig(pair, PlayedPage(), PlayedPort(), PacketRouter(port_range=(36_000, 36_999)), tasks)
+        yield Rig(pair, PlayedPage(), PlayedPort(), PacketRouter(port_range=(36_000, 36_999)), tasks, limits)
 
 
 def phone_sdp(port: int = 40000, codecs: str = "0", *, direction: str = "sendrecv") -> str:

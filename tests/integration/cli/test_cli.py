@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -93,6 +94,22 @@ def test_the_command_itself(environment: dict[str, str]) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "ponte: A chosen key must have at least 8 ASCII characters and no space\n"
+
+
+def test_erase_deletes_one_persons_records(ponte: Callable[..., Done], tmp_path: Path) -> None:
+    ponte("keys", "create", "--account", "acme")
+    with sqlite3.connect(tmp_path / "state" / "ponte.db") as database:
+        [(account,)] = database.execute("SELECT id FROM accounts")
+        columns = "id, account_id, direction, origin, state, created_at, ended_at, pii_whatsapp_number"
+        row = (account, "sip_to_whatsapp", "sip", "ENDED", "2026-11-23 12:00:00", "2026-11-23 12:01:00")
+        for name, number in (("a", "5511987654321"), ("b", "4915112345678")):
+            values = (name, *row, number)
+            database.execute(f"INSERT INTO call_records ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    database.close()
+    assert ponte("erase", "--account", "acme", "+5511987654321").stdout == "Deleted: 1 call records\n"
+    assert ponte("erase", "--account", "acme", "+5511987654321").stdout == "Deleted: 0 call records\n"
+    assert "No account" in ponte("erase", "--account", "acmee", "5511987654321", expect=2).stderr
+    assert "digits" in ponte("erase", "--account", "acme", "Ana", expect=2).stderr
 
 
 def test_version(ponte: Callable[..., Done]) -> None:

@@ -26,7 +26,7 @@ from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.states import CallState, Direction
 from gateway.domain.termination import HANGUP, INTERNAL
-from gateway.store.calls import CallRecord
+from gateway.store.calls import CallFilter, CallRecord
 from gateway.store.errors import SecretKeyError, StoreError
 from gateway.store.models import Base
 from gateway.store.store import Store
@@ -158,7 +158,7 @@ async def test_call_records(store: Store) -> None:
     assert await store.calls.get(other.account.id, CallId("c1")) is None
     later = replace(record, id=CallId("c2"), created_at=start + timedelta(hours=1), whatsapp_name=None)
     await store.calls.save(later)
-    assert [one.id for one in await store.calls.recent(key.account.id)] == ["c2", "c1"]
+    assert [one.id for one in await store.calls.page(key.account.id, CallFilter())] == ["c2", "c1"]
     assert await store.calls.close_open(start + timedelta(hours=2), INTERNAL) == 1
     assert await store.calls.close_open(start + timedelta(hours=3), INTERNAL) == 0
     closed = await store.calls.get(key.account.id, CallId("c2"))

@@ -160,6 +160,10 @@ class Rig:
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
 
+    def forget(self) -> None:
+        """Forget the events so far, but for the page's state."""
+        self.events[:] = self.of_type("page.state")[-1:]
+
     async def until(self, seen: Callable[[], object], timeout_s: float = 10) -> None:
         """Wait until *seen* is true.
 

@@ -57,7 +57,7 @@ async def there(running: Rig) -> AsyncIterator[Rig]:
     await running.page.call("stopMedia")
     await running.stand_in.post("/settings", **Settings().model_dump())
     await running.until_page("READY")
-    running.events[:] = running.of_type("page.state")[-1:]
+    running.forget()
     running.wire.received.clear()
     running.wire.sent_at_s.clear()
     yield running
@@ -249,6 +249,50 @@ async def test_a_caller_who_gives_up_is_told_once_and_the_ring_tone_stops(there:
     await there.stand_in.wait_for(lambda state: not state["ring_tone"]["playing"], 3)
     assert [event["id"] for event in there.of_type("call.incoming")] == [call_id]
     assert [event["id"] for event in there.of_type("call.gone")] == [call_id]
+
+
+@pytest.mark.parametrize("after_ms", [0, 30, 90])
+async def test_a_caller_who_rings_for_a_moment_only_leaves_nothing_behind(there: Rig, after_ms: int) -> None:
+    await there.stand_in.ring(f"+{PHONE}")
+    await asyncio.sleep(after_ms / 1000)
+    await there.stand_in.post("/hangup")
+    await there.stand_in.wait_for(lambda state: state["page"]["call"] is None)
+    await there.until(lambda: len(there.of_type("call.gone")) == len(there.of_type("call.incoming")))
+    assert len(there.of_type("call.incoming")) <= 1
+    assert await there.page.call("calls") == []
+    there.forget()
+    await answered(there)  # the next call is none the worse for it
+
+
+async def test_both_sides_hang_up_at_once(there: Rig) -> None:
+    for _ in range(4):
+        call_id = await answered(there)
+        near: object
+        _, near = await asyncio.gather(
+            there.stand_in.request("POST", "/hangup"), there.page.call("end", call_id), return_exceptions=True
+        )
+        # The page may know by then that it is over; it may not fail in any other way.
+        assert near is None or (isinstance(near, PageError) and near.page_code == "call_not_found"), near
+        await there.stand_in.wait_for(lambda state: state["call"] is None and state["page"]["call"] is None)
+        await there.until(lambda: there.of_type("call.gone"))
+        there.forget()
+    assert await there.page.call("calls") == []
+
+
+async def test_a_video_call_is_taken_without_the_camera(there: Rig) -> None:
+    await answered(there, video=True)
+    state = await there.stand_in.wait_for(lambda state: state["page"]["call"]["taken_with"] is not None)
+    assert state["page"]["call"]["taken_with"] == {"audio": True, "video": False}
+
+
+async def test_a_call_of_a_group_is_left_ringing(there: Rig) -> None:
+    await there.stand_in.ring(f"+{PHONE}", group=True)
+    await there.until(lambda: any("group call" in event["message"] for event in there.of_type("log")))
+    with pytest.raises(PageError) as refused:
+        await there.page.call("dial", "4930111222")
+    assert refused.value.page_code == "busy_line"
+    assert (await there.stand_in.state())["call"]["state"] == "ringing"
+    assert there.of_type("call.incoming") == []
 
 
 async def test_a_call_taken_elsewhere_is_gone_at_once(there: Rig) -> None:

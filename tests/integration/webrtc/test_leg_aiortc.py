@@ -203,7 +203,7 @@ async def test_a_page_that_is_the_dtls_server_is_connected(leg: WebRtcLeg) -> No
     async def far_side() -> None:
         algorithm, _, value = fingerprint.partition(":")[2].partition(" ")
         transports = far._transports
-        await transports.connect_ice(
+        await transports.path.connect(
             credentials["a=ice-ufrag"], credentials["a=ice-pwd"], lite=False, candidates=candidates
         )
         await transports.connect_dtls([(algorithm, value)], server=True)
@@ -349,7 +349,7 @@ async def test_a_cancelled_wait_frees_the_sockets(leg: WebRtcLeg, page: Page) ->
     await asyncio.wait([waiting])
     assert waiting.cancelled()
     assert leg.state is LegState.FAILED
-    assert leg._transports._connection._protocols == []
+    assert leg._transports.path._connection._protocols == []
 
 
 async def test_packets_that_are_not_the_pages_are_counted_and_not_heard(leg: WebRtcLeg, page: Page) -> None:

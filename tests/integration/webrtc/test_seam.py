@@ -32,7 +32,9 @@ async def test_the_names_that_the_seam_uses_are_there() -> None:
     present(gatherer, "_connection")
     connection = gatherer._connection
     present(connection, "ice_controlling", "local_username", "local_password", "local_candidates", "_nominated")
-    present(connection, "_protocols", "get_component_candidates", "add_remote_candidate")
+    present(connection, "_protocols", "get_component_candidates", "add_remote_candidate", "_queue")
+    assert connection._queue.qsize() == 0
+    present(aioice.ice, "StunProtocol")
     assert inspect.iscoroutinefunction(connection.get_component_candidates)
     assert {"component", "addresses"} <= set(inspect.signature(connection.get_component_candidates).parameters)
     transport = RTCDtlsTransport(RTCIceTransport(gatherer), [RTCCertificate.generateCertificate()])

@@ -74,3 +74,47 @@ def test_after_the_end_nothing_comes() -> None:
     assert progress.on_lost(t.PAGE_LOST) is None
     assert progress.on_gone(1) is None
     assert play(progress, 2, 6) == []
+
+
+W = WaCallState
+RINGING, ACTIVE = PageRinging(), PageActive()
+CANCELLED, ELSEWHERE = PageEnded(t.CANCELLED), PageEnded(t.ELSEWHERE)
+
+FIRST: dict[WaCallState, tuple[PageCallEvent | None, PageCallEvent | None]] = {
+    W.NONE: (None, None),
+    W.CALLING: (None, None),
+    W.PREACCEPT_RECEIVED: (None, RINGING),
+    W.RECEIVED_CALL: (None, None),
+    W.ACCEPT_SENT: (None, None),
+    W.ACCEPT_RECEIVED: (None, ACTIVE),
+    W.CALL_ACTIVE: (ACTIVE, ACTIVE),
+    W.CALL_ACTIVE_ELSEWHERE: (ELSEWHERE, PageEnded(t.UNREACHABLE)),
+    W.RECEIVED_CALL_WITHOUT_OFFER: (None, None),
+    W.REJOINING: (None, None),
+    W.LINK: (None, None),
+    W.CONNECTED_LONELY: (None, None),
+    W.PRE_CALLING: (None, None),
+    W.CALL_STATE_ENDING: (CANCELLED, None),
+    W.CALL_B_CALL_STARTING: (None, None),
+}
+"""Every state as the first one of a call: what it gives an incoming call, and an outgoing one."""
+
+IN_CALL = {W.CALL_ACTIVE_ELSEWHERE, W.CALL_STATE_ENDING}
+"""What ends an active call by itself; everything else is a moment of it."""
+
+
+@pytest.mark.parametrize("state", list(WaCallState))
+def test_every_state_of_whatsapp_has_its_meaning(state: WaCallState) -> None:
+    assert (
+        PageCallProgress(outgoing=False).on_state(state),
+        PageCallProgress(outgoing=True).on_state(state),
+    ) == FIRST[state]
+
+
+@pytest.mark.parametrize("outgoing", [False, True])
+@pytest.mark.parametrize("state", list(WaCallState))
+def test_every_state_in_an_active_call_is_the_call_or_its_end(state: WaCallState, outgoing: bool) -> None:
+    progress = PageCallProgress(outgoing=outgoing)
+    play(progress, W.CALL_ACTIVE)
+    expected = PageEnded(t.HANGUP) if state in IN_CALL else None
+    assert progress.on_state(state) == expected

@@ -179,3 +179,27 @@ async def test_the_probe_gives_state_and_own_number(driver: WhatsAppDriver, targ
 async def test_bad_events_change_nothing(driver: WhatsAppDriver, seen: Seen, event: dict[str, Any]) -> None:
     driver.on_event(event)
     assert (seen.states, seen.incoming, seen.media) == ([], [], [])
+
+
+@pytest.mark.parametrize("code", ["call_not_found", "call_not_ringing"])
+@pytest.mark.parametrize("command", ["accept", "reject", "hangup"])
+async def test_a_command_that_comes_after_the_far_ends_hang_up_is_harmless(
+    driver: WhatsAppDriver, target: Target, seen: Seen, command: str, code: str
+) -> None:
+    driver.on_event(INCOMING)
+    [call] = seen.incoming
+    for name in ("accept", "reject", "end"):
+        target.answers[name] = PageError(code, "it is over")
+    await getattr(call, command)()
+    driver.on_event({"type": "call.gone", "id": "A1", "end_reason": None, "elsewhere": False})
+    assert await call.next_event() == PageEnded(t.CANCELLED)
+    assert not driver.busy
+
+
+async def test_a_command_that_fails_in_a_call_that_stands_is_a_fault(
+    driver: WhatsAppDriver, target: Target, seen: Seen
+) -> None:
+    driver.on_event(INCOMING)
+    target.answers["end"] = PageError("call_failed", "another call is active")
+    with pytest.raises(PageError):
+        await seen.incoming[0].hangup()

@@ -369,3 +369,33 @@ def test_values_that_make_no_sense(value: str | None) -> None:
 
 def test_min_se() -> None:
     assert (parse_min_se(None), parse_min_se("x"), parse_min_se("10"), parse_min_se("120;a=b")) == (90, 90, 90, 120)
+
+
+@pytest.mark.parametrize(("headers", "method"), [(TIMED, "UPDATE"), ([], "OPTIONS")])
+@pytest.mark.parametrize("status", [200, 500, 481, 408, None])
+def test_a_silent_phone_is_asked_once_at_a_time(headers: list[str], method: str, status: int | None) -> None:
+    one, session, _ = called(*headers)
+    one.take()
+    session.check_alive(one.now)
+    session.check_alive(one.now)
+    one.drain()
+    question = one.request()
+    assert question.method == method
+    if status is not None:
+        one.feed(response_text(question, status))
+    else:
+        one.run(33)
+    alive = status in {200, 500}
+    assert (session.state is SessionState.CONFIRMED) is alive
+    if alive:
+        assert one.take() == []
+        session.check_alive(one.now)
+        one.drain()
+        assert one.request().method == method
+    else:
+        bye = sent(one) if status is not None else one.take()[-1]
+        assert isinstance(bye, IncomingRequest)
+        assert bye.header("Reason") == f"SIP;cause={status or 408}"
+        session.check_alive(one.now)
+        one.drain()
+        assert one.take() == []

@@ -112,7 +112,7 @@ def test_answer_with_bad_record_route() -> None:
     assert [type(event) for event in one.events()] == [Failed]
 
 
-@pytest.mark.parametrize(("status", "phrase"), [(302, "Moved"), (486, "Busy Here"), (603, "")])
+@pytest.mark.parametrize(("status", "phrase"), [(404, "Not Found"), (486, "Busy Here"), (603, "")])
 def test_failure(status: int, phrase: str) -> None:
     one, session, invite = dialed()
     one.feed(response_text(invite, status, phrase=phrase, headers=['Reason: Q.850;cause=17;text="busy"']))
@@ -377,3 +377,32 @@ def test_next_hop_over_tcp() -> None:
     one, _, invite = dialed(tcp=True)
     one.feed(response_text(invite, 200, body=ANSWER, contact="<sip:a@192.0.2.20:5062;transport=udp>"), TCP)
     assert (one.sent[0][0].transport, one.sent[0][0].remote) == ("udp", ("192.0.2.20", 5062))
+
+
+def test_the_next_requests_of_a_dialog_carry_what_both_asked_for() -> None:
+    one, session, invite = dialed()
+    proxy = CHALLENGE.replace("WWW", "Proxy")
+    one.feed(response_text(invite, 407, headers=[proxy]))
+    *_, again = one.take()
+    assert isinstance(again, IncomingRequest)
+    one.feed(response_text(again, 401, headers=[CHALLENGE.replace('"pbx"', '"inner"')]))
+    *_, third = one.take()
+    assert isinstance(third, IncomingRequest)
+    one.feed(response_text(third, 200, body=ANSWER))
+    one.take()
+    session.bye(None, one.now)
+    one.drain()
+    bye = one.request()
+    for name in ("Authorization", "Proxy-Authorization"):
+        assert "nc=0000000" in (bye.header(name) or "")
+        assert bye.header(name) != third.header(name), "the count goes on"
+    # the proxy's nonce is old by now, then the far end's
+    one.feed(response_text(bye, 407, headers=[proxy.replace("n1", "n7") + ", stale=true"]))
+    second = one.request()
+    assert 'nonce="n7"' in (second.header("Proxy-Authorization") or "")
+    one.feed(response_text(second, 401, headers=[CHALLENGE.replace('"pbx"', '"inner"').replace("n1", "n8")]))
+    last = one.request()
+    assert 'nonce="n8"' in (last.header("Authorization") or "")
+    assert 'nonce="n7"' in (last.header("Proxy-Authorization") or "")
+    one.feed(response_text(last, 200))
+    assert [type(event) for event in one.events()] == [Answered, Ended]

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { endReasonOf } from '../src/whatsapp/ending.ts';
 import { CallLedger, type CallSnapshot, type LedgerEvent } from '../src/whatsapp/ledger.ts';
-import { CallState } from '../src/whatsapp/states.ts';
+import { CallState, isConnected, numberOfState } from '../src/whatsapp/states.ts';
 
 const incoming = (state: number | null, more: Partial<CallSnapshot> = {}): CallSnapshot => ({
   id: 'A',
@@ -11,6 +11,7 @@ const incoming = (state: number | null, more: Partial<CallSnapshot> = {}): CallS
   peer: '4915112345678@c.us',
   video: false,
   group: false,
+  elsewhere: false,
   endReason: null,
   ...more,
 });
@@ -144,5 +145,38 @@ describe('why a call ended', () => {
     assert.equal(endReasonOf({ ...model, callLogResult: 7, callFailedReason: 'NotFoundError' }), 5);
     assert.equal(endReasonOf({ ...model, callLogResult: 7, callFailedReason: 'AbortError' }), null);
     assert.equal(endReasonOf({ ...model, userEndedCall: true }), 2);
+  });
+});
+
+describe('what is left alone', () => {
+  it('is a call of a group or by a link, which holds the line until it is gone', () => {
+    for (const odd of [incoming(CallState.ReceivedCall, { group: true }), incoming(CallState.Link)]) {
+      const ledger = new CallLedger();
+      assert.deepEqual(told(ledger.observe([odd])), ['group_ignored A']);
+      assert.deepEqual([ledger.open().length, ledger.busy().length], [0, 1]);
+      assert.deepEqual(told(ledger.observe([{ ...odd, state: CallState.CallActive }])), []);
+      ledger.observe([]);
+      assert.equal(ledger.busy().length, 0);
+    }
+  });
+
+  it('is not a call of two that becomes one of many', () => {
+    assert.deepEqual(story(incoming(CallState.CallActive), incoming(CallState.CallActive, { group: true }), null), [
+      'state A 6',
+      'gone A',
+    ]);
+  });
+});
+
+describe('states', () => {
+  it('are numbers, or the names of older builds, or nothing', () => {
+    assert.deepEqual(
+      [6, 'INCOMING_RING', 'HANDLED_REMOTELY', 'NEW_WORD', NaN, null, undefined].map(numberOfState),
+      [6, CallState.ReceivedCall, CallState.CallActiveElsewhere, null, null, null, null],
+    );
+  });
+  it('are connected while both sides are in the call or may be again', () => {
+    const connected = Object.values(CallState).filter((state) => isConnected(state));
+    assert.deepEqual(connected, [CallState.CallActive, CallState.Rejoining, CallState.ConnectedLonely]);
   });
 });

@@ -14,6 +14,8 @@ __d("WAWebVoipBridgeCallStateHandlers", ["WAWebCallCollection", "WAWebCallModel"
       const call = new (r("WAWebCallModel"))(info.id, late ? o("WAWebVoipWaCallEnums").CallState.None : null);
       call.peerJid = info.peerJid;
       call.isVideo = info.isVideo;
+      call.isGroup = info.isGroup;
+      call.groupJid = info.isGroup ? info.peerJid : null;
       call.outgoing = info.outgoing;
       call.offerTime = Math.floor(Date.now() / 1000);
       calls.setActiveCall(call);
@@ -54,7 +56,7 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
   function report() {
     link().send({
       type: "report",
-      call: call && { id: call.info.id, state: call.state, ...call.audio?.describe() },
+      call: call && { id: call.info.id, state: call.state, taken_with: call.takenWith, ...call.audio?.describe() },
       ringtone: o("WAWebCallRingtone").describe(),
       messages: o("WAWebMessageSound").describe(),
     });
@@ -67,12 +69,14 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
       accepting: false, // the user has taken it
       accepted: false, // both sides have
       connected: false, // the audio line stands
+      takenWith: null, // what of sound and picture this side gave
       declined: false,
       shown: true,
       info: {
         id: message.id,
         peerJid: o("WAWebWidFactory").createWid(message.jid),
         isVideo: Boolean(message.video),
+        isGroup: Boolean(message.group),
         outgoing,
         lateStateMs: link().session.settings.late_state_ms,
         currentState: () => current.state,
@@ -152,12 +156,13 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
   const stack = {
     type: "web",
 
-    async acceptCall(_withAudio, _withVideo) {
+    async acceptCall(withAudio, withVideo) {
       if (call === null || call.info.outgoing || call.accepted || call.accepting) {
         throw new Error("no call to accept");
       }
       const current = call;
       current.accepting = true;
+      current.takenWith = { audio: withAudio, video: withVideo };
       o("WAWebCallRingtone").stopCallRingtone();
       show(states.AcceptSent);
       await withMicrophone(startAudio());

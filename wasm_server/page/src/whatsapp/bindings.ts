@@ -24,6 +24,7 @@ export interface CallModel extends Emitter {
   readonly peerJid?: Wid | string;
   readonly isVideo?: boolean;
   readonly isGroup?: boolean;
+  readonly groupJid?: unknown;
   readonly outgoing?: boolean;
   readonly state?: unknown;
   readonly endReason?: unknown;
@@ -61,6 +62,7 @@ interface Functions {
   readonly startWAWebVoipCall?: (to: Wid, video: boolean, entryPoint: number, kind: number) => unknown;
   readonly isCallingEnabled?: () => unknown;
   readonly getABPropConfigValue?: (name: string) => unknown;
+  readonly queryWidExists?: (wid: Wid) => Promise<unknown>;
 }
 
 interface LidCache {
@@ -70,6 +72,7 @@ interface LidCache {
 export interface Wpp {
   readonly version?: unknown;
   readonly loader?: { readonly isReady?: boolean; readonly loaderType?: string; injectLoader?(): void };
+  on?(event: string, handler: (...args: unknown[]) => void): unknown;
   readonly conn?: { isAuthenticated?(): boolean; getMyUserWid?(): Wid };
   readonly contact?: {
     queryExists?(wid: string): Promise<{ readonly wid: Wid; readonly lid?: Wid } | null>;
@@ -77,7 +80,8 @@ export interface Wpp {
   };
   readonly whatsapp?: {
     readonly CallStore?: CallStore;
-    readonly ContactStore?: { get?(id: string): Contact | undefined };
+    readonly ContactStore?: { get?(id: Wid | string): Contact | undefined };
+    readonly WidFactory?: { createWid?(jid: string): Wid };
     readonly lidPnCache?: LidCache;
     readonly ApiContact?: LidCache;
     readonly functions?: Functions;
@@ -156,6 +160,11 @@ export class Bindings {
 
   get functions(): Functions | undefined {
     return this.wpp?.whatsapp?.functions;
+  }
+
+  /** undefined while the page cannot make one. */
+  wid(jid: string): Wid | undefined {
+    return this.attempt(() => this.whatsapp?.WidFactory?.createWid?.(jid));
   }
 
   has(name: keyof Functions): boolean {

@@ -4,14 +4,24 @@ import { PonteError } from '../errors.ts';
 import type { Emit, Log } from '../events.ts';
 import { logFault } from '../events.ts';
 import { type Bindings, type CallModel, type CallStore, missing, wajsFault } from './bindings.ts';
-import { asNumber, endReasonOf } from './ending.ts';
+import { asNumber, endReasonOf, takenElsewhere } from './ending.ts';
 import { CallLedger, type CallSnapshot, type LedgerEvent } from './ledger.ts';
 import { type People, jidOf } from './people.ts';
-import { CALL_ENTRY_POINT, CALL_START_KIND, CallState, END_BY_USER, isRinging } from './states.ts';
+import {
+  CALL_ENTRY_POINT,
+  CALL_START_KIND,
+  CallState,
+  END_BY_USER,
+  isConnected,
+  isRinging,
+  numberOfState,
+} from './states.ts';
 
 /** The net under the events: often while a call exists, else only to notice one. */
 const POLL_IN_CALL_MS = 250;
 const POLL_IDLE_MS = 1000;
+/** While a call has no state yet, which may come without an event. */
+const POLL_PENDING_MS = 50;
 const PLACING_TIMEOUT_MS = 10_000;
 const PLACED_WITHIN_MS = 2000;
 const PLACING_LOOK_MS = 50;
@@ -47,6 +57,8 @@ export class Calls {
   private delivery: Promise<void> = Promise.resolve();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private looking = false;
+  private pending = false;
+  private listening = false;
 
   constructor(private readonly parts: CallsParts) {}
 
@@ -72,7 +84,10 @@ export class Calls {
     const lookup = bindings.wpp?.contact?.queryExists?.(`${digits}@c.us`);
     if (lookup === undefined) throw missing('contact.queryExists');
     const found = await lookup;
-    if (found === null) throw new PonteError('not_on_whatsapp', 'the number has no WhatsApp account');
+    if (found === null) {
+      await this.checkAbsent(`${digits}@c.us`);
+      throw new PonteError('not_on_whatsapp', 'the number has no WhatsApp account');
+    }
     // wa-js's own offer() forces the account's feature gates open; the stack is started as it does that, without them.
     const place = bindings.need('startWAWebVoipCall');
     await bindings.stack();
@@ -100,6 +115,19 @@ export class Calls {
     throw new PonteError('timeout', 'WhatsApp did not place the call');
   }
 
+  /** wa-js gives null for "not there" and for "could not ask" alike; a caller must not be told the one for the other. */
+  private async checkAbsent(jid: string): Promise<void> {
+    const { bindings } = this.parts;
+    const wid = bindings.wid(jid);
+    const ask = bindings.attempt(() => bindings.functions?.queryWidExists);
+    if (wid === undefined || typeof ask !== 'function') return;
+    try {
+      await ask(wid);
+    } catch (fault) {
+      throw new PonteError('call_failed', `WhatsApp could not be asked for the number: ${wajsFault(fault).message}`);
+    }
+  }
+
   async accept(id: unknown): Promise<null> {
     const model = this.find(id);
     if (!isRinging(stateOf(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
@@ -108,7 +136,14 @@ export class Calls {
     const stack = await bindings.stack();
     if (typeof stack.acceptCall !== 'function') throw missing('acceptCall');
     // Audio and no camera, whatever the caller offers; wa-js would turn the camera on for a video call.
-    await this.settle(stack.acceptCall(true, false));
+    try {
+      await stack.acceptCall(true, false);
+    } catch (fault) {
+      if (this.isOver(model)) throw new PonteError('call_not_found', 'the caller was gone before the call was taken');
+      throw wajsFault(fault);
+    } finally {
+      this.look();
+    }
     return null;
   }
 
@@ -120,8 +155,7 @@ export class Calls {
     }
     const stack = await this.parts.bindings.stack();
     if (typeof stack.rejectCall !== 'function') throw missing('rejectCall');
-    model.userEndedCall = true;
-    await this.settle(stack.rejectCall());
+    await this.finish(model, () => stack.rejectCall?.());
     return null;
   }
 
@@ -130,20 +164,33 @@ export class Calls {
     if (isRinging(stateOf(model)) && model.outgoing !== true) return await this.reject(id);
     // The stack has no argument for the call: it ends whichever is active.
     if (this.parts.bindings.callStore?.activeCall?.id !== model.id) {
-      throw new PonteError('call_not_found', 'another call is active');
+      throw new PonteError('call_failed', 'another call is active');
     }
     const stack = await this.parts.bindings.stack();
     if (typeof stack.endCall !== 'function') throw missing('endCall');
-    model.userEndedCall = true;
-    await this.settle(stack.endCall(END_BY_USER, true));
+    await this.finish(model, () => stack.endCall?.(END_BY_USER, true));
     return null;
+  }
+
+  /** End a call; that the other side was faster is no fault. */
+  private async finish(model: CallModel, act: () => unknown): Promise<void> {
+    this.parts.bindings.attempt(() => {
+      model.userEndedCall = true;
+    });
+    try {
+      await act();
+    } catch (fault) {
+      if (!this.isOver(model)) throw wajsFault(fault);
+    } finally {
+      this.look();
+    }
   }
 
   private async lineFree(): Promise<void> {
     const deadline = Date.now() + ENDING_TIMEOUT_MS;
     for (;;) {
       this.look();
-      const open = this.ledger.open();
+      const open = this.ledger.busy();
       if (open.length === 0) return;
       if (open.some((call) => call.state !== CallState.CallStateEnding) || Date.now() > deadline) {
         throw new PonteError('busy_line', 'the account is in a call already');
@@ -152,13 +199,10 @@ export class Calls {
     }
   }
 
-  private async settle(work: unknown): Promise<void> {
-    try {
-      await work;
-    } catch (fault) {
-      throw wajsFault(fault);
-    }
-    this.look();
+  private isOver(model: CallModel): boolean {
+    const state = stateOf(model);
+    if (state === null || state === CallState.None || state === CallState.CallStateEnding) return true;
+    return !this.models().some((one) => one.id === model.id);
   }
 
   private requireReady(): void {
@@ -175,33 +219,52 @@ export class Calls {
     return model;
   }
 
-  /** WhatsApp keeps a call of the native stack in activeCall only, older ones in the collection. */
+  /**
+   * WhatsApp keeps a call of the native stack in activeCall only, older ones in the collection. A call that both sides
+   * are in does not end because another one takes that place.
+   */
   private models(): CallModel[] {
-    const store = this.parts.bindings.callStore;
+    const { bindings } = this.parts;
+    const store = bindings.callStore;
     if (store === undefined) return [];
-    const models = this.parts.bindings.attempt(() => store.getModelsArray?.()) ?? [];
-    const active = this.parts.bindings.attempt(() => store.activeCall) ?? null;
-    return active === null || models.some((model) => model.id === active.id) ? models : [active, ...models];
+    const listed = bindings.attempt(() => store.getModelsArray?.());
+    const models = Array.isArray(listed) ? [...listed] : [];
+    const active = bindings.attempt(() => store.activeCall) ?? null;
+    if (active !== null && !models.some((model) => model.id === active.id)) models.unshift(active);
+    if (active === null) return models;
+    for (const [id, model] of this.known) {
+      if (isConnected(stateOf(model)) && !models.some((one) => one.id === id)) models.push(model);
+    }
+    return models;
   }
 
   private readonly tick = (): void => {
     clearTimeout(this.timer);
     this.look();
-    this.timer = setTimeout(this.tick, this.ledger.open().length > 0 ? POLL_IN_CALL_MS : POLL_IDLE_MS);
+    this.timer = setTimeout(this.tick, this.pauseMs);
   };
+
+  private get pauseMs(): number {
+    if (this.pending) return POLL_PENDING_MS;
+    return this.ledger.open().length > 0 ? POLL_IN_CALL_MS : POLL_IDLE_MS;
+  }
 
   /** Look at WhatsApp's calls now and report what changed. */
   private readonly look = (): void => {
     // Reading a model may make WhatsApp fire the very event that leads here.
     if (this.looking) return;
     this.looking = true;
+    const pauseMs = this.pauseMs;
     const wasIdle = this.ledger.open().length === 0;
     try {
       const store = this.parts.bindings.callStore;
       if (store === undefined) return;
       this.watch(store);
+      this.listen();
       const models = this.models();
       for (const model of models) this.watch(model);
+      const active = this.parts.bindings.attempt(() => store.activeCall) ?? null;
+      this.pending = active !== null && (stateOf(active) ?? CallState.None) === CallState.None;
       const events = this.ledger.observe(models.map(snapshotOf));
       for (const model of models) this.known.set(model.id, model);
       for (const event of events) this.deliver(event);
@@ -212,12 +275,18 @@ export class Calls {
     } finally {
       this.looking = false;
       const isIdle = this.ledger.open().length === 0;
-      if (wasIdle && !isIdle) {
-        this.parts.onBegin();
-        this.timer = rescheduled(this.timer, this.tick, POLL_IN_CALL_MS);
-      } else if (!wasIdle && isIdle) this.parts.onIdle();
+      if (this.pauseMs < pauseMs) this.timer = rescheduled(this.timer, this.tick, this.pauseMs);
+      if (wasIdle && !isIdle) this.parts.onBegin();
+      else if (!wasIdle && isIdle) this.parts.onIdle();
     }
   };
+
+  /** wa-js wraps the ways by which calls come in; its event is a hint to look, since it is lost where the state is late. */
+  private listen(): void {
+    if (this.listening) return;
+    this.listening = true;
+    this.parts.bindings.attempt(() => this.parts.bindings.wpp?.on?.('call.incoming_call', this.look));
+  }
 
   private watch(source: CallStore | CallModel): void {
     if (this.watched.has(source)) return;
@@ -260,7 +329,8 @@ export class Calls {
         break;
       case 'gone': {
         const reason = endReason ?? (model === undefined ? null : await lateReason(model));
-        emit({ type: 'call.gone', id, end_reason: reason, elsewhere: event.elsewhere });
+        const elsewhere = event.elsewhere || (model !== undefined && takenElsewhere(model));
+        emit({ type: 'call.gone', id, end_reason: reason, elsewhere });
         break;
       }
       case 'group_ignored':
@@ -291,19 +361,25 @@ function rescheduled(
 }
 
 function stateOf(model: CallModel): number | null {
-  const told: unknown = typeof model.getState === 'function' ? model.getState() : undefined;
-  return asNumber(told) ?? asNumber(model.state);
+  let told: unknown;
+  try {
+    told = model.getState?.();
+  } catch {
+    // A model that is being put away may not answer any more.
+  }
+  return numberOfState(told) ?? numberOfState(model.state);
 }
 
-
 function snapshotOf(model: CallModel): CallSnapshot {
+  const peer = jidOf(model.peerJid);
   return {
     id: model.id,
     state: stateOf(model),
     outgoing: model.outgoing === true,
-    peer: jidOf(model.peerJid),
+    peer,
     video: model.isVideo === true,
-    group: model.isGroup === true,
+    group: model.isGroup === true || (model.groupJid ?? null) !== null || /@(g\.us|call)$/.test(peer),
+    elsewhere: takenElsewhere(model),
     endReason: endReasonOf(model),
   };
 }

@@ -7,6 +7,11 @@ export function asNumber(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }
 
+/** WhatsApp's log says that another device of the account took the call. */
+export function takenElsewhere(model: CallModel): boolean {
+  return model.callLogResult === CallLogResult.AcceptedElsewhere;
+}
+
 /** null while the call runs, and where WhatsApp gives no more than that it was declined or hung up. */
 export function endReasonOf(model: CallModel): number | null {
   const { callInfo } = model;

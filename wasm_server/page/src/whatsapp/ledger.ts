@@ -15,6 +15,8 @@ export interface CallSnapshot {
   readonly peer: string;
   readonly video: boolean;
   readonly group: boolean;
+  /** WhatsApp's log says that another device of the account took it. */
+  readonly elsewhere: boolean;
   readonly endReason: number | null;
 }
 
@@ -42,6 +44,11 @@ export class CallLedger {
     return [...this.entries.values()].filter((entry) => entry.phase === 'open').map((entry) => entry.snapshot);
   }
 
+  /** Calls that hold WhatsApp's one line: the open ones, and those of groups, which are left to other devices. */
+  busy(): CallSnapshot[] {
+    return [...this.entries.values()].filter((entry) => entry.phase !== 'gone').map((entry) => entry.snapshot);
+  }
+
   /** Take in all calls that WhatsApp has now; return what is new, in order. */
   observe(snapshots: readonly CallSnapshot[]): LedgerEvent[] {
     const events: LedgerEvent[] = [];
@@ -60,10 +67,14 @@ export class CallLedger {
     if (entry === undefined) {
       // A model that was over before we came is history.
       if (call.state === CallState.None || call.state === CallState.CallStateEnding) return [];
-      entry = { snapshot: call, announced: false, lastState: null, phase: call.group ? 'ignored' : 'open' };
+      // A call link is a meeting without a caller.
+      const group = call.group || call.state === CallState.Link;
+      entry = { snapshot: call, announced: false, lastState: null, phase: group ? 'ignored' : 'open' };
       this.entries.set(call.id, entry);
-      if (call.group) return [{ kind: 'group_ignored', call }];
+      if (group) return [{ kind: 'group_ignored', call }];
     }
+    if (entry.phase === 'ignored') entry.snapshot = call;
+    // A call of two that others join later goes on: only the first look decides.
     if (entry.phase !== 'open') return [];
     // The first reason is the cause; what WhatsApp puts into its log later says less.
     entry.snapshot = { ...call, endReason: entry.snapshot.endReason ?? call.endReason };
@@ -90,7 +101,7 @@ export class CallLedger {
     entry.phase = 'gone';
     // A call that left before it had a state was never announced to anybody.
     if (entry.lastState === null) return [];
-    return [{ kind: 'gone', call: entry.snapshot, elsewhere }];
+    return [{ kind: 'gone', call: entry.snapshot, elsewhere: elsewhere || entry.snapshot.elsewhere }];
   }
 
   private trim(): void {

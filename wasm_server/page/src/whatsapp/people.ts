@@ -15,30 +15,42 @@ export function phoneOfJid(jid: string): string | null {
   return match?.[1] ?? null;
 }
 
-/** How long an announcement may wait for the number behind a LID. */
+/** How long an announcement may wait for the number behind a LID: the offer may come before the mapping. */
 const LOOKUP_TIMEOUT_MS = 500;
+const LOOKUP_AGAIN_MS = 50;
 
 export class People {
   constructor(private readonly bindings: Bindings) {}
 
   async phone(model: CallModel | undefined, jid: string): Promise<string | null> {
     const direct = phoneOfJid(jid);
-    if (direct !== null) return direct;
+    if (direct !== null || jid === '') return direct;
     const { bindings } = this;
     const peer = model?.peerJid;
-    if (typeof peer === 'object') {
-      for (const cache of ['lidPnCache', 'ApiContact'] as const) {
-        const known = bindings.attempt(() => bindings.whatsapp?.[cache]?.getPhoneNumber?.(peer));
-        const phone = known === null || known === undefined ? null : phoneOfJid(jidOf(known));
-        if (phone !== null) return phone;
-      }
+    const wid = typeof peer === 'object' ? peer : bindings.wid(jid);
+    const deadline = Date.now() + LOOKUP_TIMEOUT_MS;
+    const asked = this.ask(jid);
+    for (;;) {
+      const phone = wid === undefined ? null : this.cached(wid);
+      if (phone !== null) return phone;
+      const answer = await Promise.race([asked, pause(LOOKUP_AGAIN_MS)]);
+      if (answer !== null) return answer;
+      if (Date.now() > deadline) return null;
     }
-    const lookup = bindings.attempt(() => bindings.wpp?.contact?.getPnLidEntry?.(jid));
-    if (lookup === undefined) return null;
-    const answer = await Promise.race([
-      lookup.catch(() => null),
-      new Promise<null>((resolve) => setTimeout(resolve, LOOKUP_TIMEOUT_MS, null)),
-    ]);
+  }
+
+  private cached(wid: Wid): string | null {
+    const { bindings } = this;
+    for (const cache of ['lidPnCache', 'ApiContact'] as const) {
+      const known = bindings.attempt(() => bindings.whatsapp?.[cache]?.getPhoneNumber?.(wid));
+      const phone = known === null || known === undefined ? null : phoneOfJid(jidOf(known));
+      if (phone !== null) return phone;
+    }
+    return null;
+  }
+
+  private async ask(jid: string): Promise<string | null> {
+    const answer = await this.bindings.attempt(() => this.bindings.wpp?.contact?.getPnLidEntry?.(jid))?.catch(() => null);
     const digits = answer?.phoneNumber?.id;
     return digits !== undefined && /^\d{5,20}$/.test(digits) ? digits : null;
   }
@@ -47,7 +59,11 @@ export class People {
   name(jid: string, phone: string | null): string | null {
     const jids = phone === null ? [jid] : [jid, `${phone}@c.us`];
     for (const id of jids) {
-      const contact = this.bindings.attempt(() => this.bindings.whatsapp?.ContactStore?.get?.(id));
+      const { bindings } = this;
+      const store = bindings.attempt(() => bindings.whatsapp?.ContactStore);
+      // wa-js looks contacts up by Wid; the collection takes its text as well.
+      const contact =
+        bindings.attempt(() => store?.get?.(bindings.wid(id) ?? id)) ?? bindings.attempt(() => store?.get?.(id));
       for (const name of [contact?.name, contact?.verifiedName, contact?.pushname, contact?.notifyName]) {
         if (typeof name === 'string' && name.trim() !== '') return name.trim();
       }
@@ -55,3 +71,5 @@ export class People {
     return null;
   }
 }
+
+const pause = (ms: number): Promise<null> => new Promise((resolve) => setTimeout(resolve, ms, null));

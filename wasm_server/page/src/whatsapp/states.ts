@@ -38,6 +38,33 @@ export const EndReason = {
   MicPermissionDenied: 5,
 } as const;
 
+/** What older builds, and wa-js's own tables still, call the states. */
+const NAMED: Readonly<Record<string, number>> = {
+  INCOMING_RING: CallState.ReceivedCall,
+  OUTGOING_CALLING: CallState.Calling,
+  OUTGOING_RING: CallState.PreacceptReceived,
+  CONNECTING: CallState.AcceptSent,
+  ACTIVE: CallState.CallActive,
+  CONNECTION_LOST: CallState.Rejoining,
+  HANDLED_REMOTELY: CallState.CallActiveElsewhere,
+  REMOTE_CALL_IN_PROGRESS: CallState.CallActiveElsewhere,
+  ENDED: CallState.CallStateEnding,
+  REJECTED: CallState.CallStateEnding,
+  FAILED: CallState.CallStateEnding,
+  NOT_ANSWERED: CallState.CallStateEnding,
+};
+
+/** A state as a number, however this build of WhatsApp Web writes it; null where it says nothing. */
+export function numberOfState(value: unknown): number | null {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null;
+  return typeof value === 'string' ? (NAMED[value] ?? null) : null;
+}
+
+/** Both sides are in the call, or were and may be again: such a call does not end because another one comes. */
+export function isConnected(state: number | null): boolean {
+  return state === CallState.CallActive || state === CallState.Rejoining || state === CallState.ConnectedLonely;
+}
+
 /** The call rings here and can be accepted or rejected. */
 export function isRinging(state: number | null): boolean {
   return state === CallState.ReceivedCall || state === CallState.ReceivedCallWithoutOffer;

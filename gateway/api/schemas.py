@@ -1,0 +1,159 @@
+"""What the API takes and gives, as pydantic models: what validates, what answers and what `/openapi.json` shows."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StrictStr
+
+from gateway.domain.states import CallState, Direction
+from gateway.domain.termination import Result
+from gateway.store.calls import Origin
+
+
+def utc_text(value: datetime) -> str:
+    """Return an instant as the API writes it: UTC, milliseconds."""
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[AwareDatetime, PlainSerializer(utc_text, return_type=str, when_used="json")]
+
+_NUMBER = re.compile(r"\+?[0-9]{5,15}")
+
+
+def _digits(value: str) -> str:
+    return value.removeprefix("+")
+
+
+Number = Annotated[
+    StrictStr,
+    Field(pattern=rf"^{_NUMBER.pattern}$", examples=["+5511987654321"], description="E.164, with or without the plus"),
+    AfterValidator(_digits),
+]
+
+
+class Request(BaseModel):
+    """Base of what is taken: an unknown field is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Answer(BaseModel):
+    """Base of what is given."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Party(Answer):
+    """The WhatsApp side of a call."""
+
+    number: str | None = Field(description="Digits of the E.164 number; null where WhatsApp does not tell it")
+    name: str | None = Field(description="The contact's name, where WhatsApp Web knows one")
+
+
+class Phone(Answer):
+    """The SIP side of a call."""
+
+    user: str | None = Field(description="The extension that was rung, or the user that dialled")
+
+
+class Ending(Answer):
+    """Why a call ended (docs/ARCHITECTURE.md, section 4)."""
+
+    result: Result = Field(description="Whose doing it was")
+    reason: str = Field(description="Stable slug", examples=["hangup", "busy", "no_answer"])
+    sip_status: int | None = Field(description="The SIP status that says it, where the call was not answered")
+    q850_cause: int | None = Field(description="ITU-T Q.850 cause")
+
+
+class DirectionQuality(Answer):
+    """The audio of one direction."""
+
+    packets: int = Field(description="RTP packets that came")
+    lost: int = Field(description="Packets that never came, by their sequence numbers")
+    jitter_ms: float = Field(description="Of their arrival (RFC 3550)")
+    dropped: int = Field(description="Packets that came and were not passed on")
+    keys: int = Field(description="Telephone keys")
+
+
+class Quality(Answer):
+    """Figures of a call's audio."""
+
+    codec: str | None = Field(description="Towards the SIP side")
+    wa_to_sip: DirectionQuality
+    sip_to_wa: DirectionQuality
+    round_trip_ms: float | None = Field(description="To the SIP peer and back, by its RTCP; null before it said")
+    peer_lost: int = Field(description="Of our packets, as the SIP peer says")
+    peer_jitter_ms: float = Field(description="Of our packets, as the SIP peer says")
+
+
+class Recording(Answer):
+    """What a recording left. No call is recorded yet."""
+
+    file: str = Field(description="Name of the file")
+    duration_s: float
+
+
+class CallRecordView(Answer):
+    """What is kept of a call."""
+
+    id: str
+    direction: Direction
+    origin: Origin = Field(description="Who asked for the call")
+    state: CallState
+    whatsapp: Party
+    sip: Phone
+    created_at: Instant
+    ringing_at: Instant | None
+    answered_at: Instant | None
+    ended_at: Instant | None
+    duration_s: float | None = Field(description="From the answer to the end; null where one of them is missing")
+    ending: Ending | None = Field(description="null while the call runs")
+    quality: Quality | None = Field(description="null while the call runs, and where no audio was set up")
+    recording: Recording | None
+
+
+class CallList(Answer):
+    """A page of call records, newest first."""
+
+    calls: list[CallRecordView]
+    next: str | None = Field(description="Give it as `cursor` for the next page; null on the last one")
+
+
+class CallsFilter(Request):
+    """Which records are wanted."""
+
+    direction: Direction | None = None
+    origin: Origin | None = None
+    state: CallState | None = None
+    result: Result | None = Field(default=None, description="Whose doing the end was")
+    reason: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")] | None = Field(
+        default=None, description="Why it ended, for example busy"
+    )
+    number: Number | None = Field(default=None, description="Of the WhatsApp party")
+    since: AwareDatetime | None = Field(default=None, description="Calls that began then or later (RFC 3339)")
+    until: AwareDatetime | None = Field(default=None, description="Calls that began before (RFC 3339)")
+    answered: Literal["true", "false"] | None = None
+
+
+class CallsQuery(CallsFilter):
+    """Which records are wanted, and which page of them."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")] | None = Field(
+        default=None, description="`next` of the page before"
+    )
+
+
+class EraseRequest(Request):
+    """Whose data is to be deleted."""
+
+    number: Number
+
+
+class Erased(Answer):
+    """What was deleted."""
+
+    calls: int = Field(description="Call records")

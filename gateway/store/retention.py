@@ -1,0 +1,45 @@
+"""Deletes what is older than the operator keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from gateway.store.errors import StoreError
+from gateway.store.store import Store
+
+_INTERVAL_S: Final = 3600.0
+
+
+async def keep_tidy(store: Store, *, call_days: int, interval_s: float = _INTERVAL_S) -> None:
+    """Purge now and then every *interval_s* seconds, until cancelled.
+
+    Args:
+        store: what is purged.
+        call_days: age of the oldest call record that stays; 0 keeps all.
+        interval_s: between two purges.
+    """
+    log = structlog.get_logger(__name__)
+    while True:
+        try:
+            await purge(store, datetime.now(UTC), call_days=call_days)
+        except StoreError as error:
+            log.warning("purge_failed", error=str(error))
+        await asyncio.sleep(interval_s)
+
+
+async def purge(store: Store, now: datetime, *, call_days: int) -> int:
+    """Delete what is too old at *now*, and return how many call records there were.
+
+    Raises:
+        StoreError: not all could be deleted.
+    """
+    if not call_days:
+        return 0
+    count = await store.calls.purge(now - timedelta(days=call_days))
+    if count:
+        structlog.get_logger(__name__).info("call_records_purged", count=count, older_than_days=call_days)
+    return count
