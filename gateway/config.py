@@ -61,6 +61,16 @@ class Settings(BaseSettings):
     body_timeout_s: Seconds = Field(
         default=10.0, description="Seconds for a request body to arrive; 64 KiB fit any line"
     )
+    api_rate_per_s: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1000,
+        description="Requests a second of one account that the HTTP API answers; more get a 429. A dashboard makes "
+        "ten, so this only stops a client that went wild",
+    )
+    offer_rate_per_min: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=30,
+        description="Calls a minute that one account may begin by POST /call/offer; more get a 429. An account has one "
+        "line, and WhatsApp bans who dials like a machine",
+    )
     sip_host: str = Field(
         default="0.0.0.0",
         description="Address of SIP listeners. They start only when an account is configured and let nobody in "

@@ -108,7 +108,16 @@ async def serve(
         if with_wasm:
             await stack.enter_async_context(_wasm_server(settings))
         accounts = await stack.enter_async_context(open_accounts(settings, store, metrics, health))
-        deps = ApiDeps(store, accounts, metrics, health, host_policy(settings), settings.body_timeout_s)
+        deps = ApiDeps(
+            store,
+            accounts,
+            metrics,
+            health,
+            host_policy(settings),
+            settings.body_timeout_s,
+            requests_per_s=settings.api_rate_per_s,
+            offers_per_min=settings.offer_rate_per_min,
+        )
         server = ApiServer(create_app(deps), settings.api_host, settings.api_port)
         log.info("gateway_started", version=__version__, api_host=settings.api_host, api_port=server.port)
         async with asyncio.TaskGroup() as group:

@@ -13,14 +13,17 @@ from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
-from gateway.bridge.flows import sip_to_whatsapp, whatsapp_to_sip
+from gateway.bridge.control import CallControl
+from gateway.bridge.flows import click_to_call, sip_to_whatsapp, whatsapp_to_sip
 from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import refuse
 from gateway.domain import termination as t
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
-from gateway.domain.ids import AccountId, new_call_id
-from gateway.domain.states import CallState, Direction
+from gateway.domain.errors import ConfigError
+from gateway.domain.ids import AccountId, CallId, new_call_id
+from gateway.domain.offer import CallNotPossible, Offer, parse_extension
+from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Termination
 from gateway.media.plane import MediaPlane
 from gateway.page.driver import PageCall
@@ -28,7 +31,6 @@ from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.settings import EndpointSettings
 from gateway.sip.stack import SipStack
-from gateway.store.calls import Origin
 
 _DISABLED = PartStatus("disabled", "the bridge is not enabled")
 
@@ -215,7 +217,6 @@ class Account:
                 Direction.SIP_TO_WHATSAPP,
                 line,
                 lambda call: sip_to_whatsapp(call, invite, driver, number, endpoint),
-                sip_user=invite.caller_user,
             )
 
     def _on_incoming(self, page: PageCall) -> None:
@@ -229,14 +230,56 @@ class Account:
             Direction.WHATSAPP_TO_SIP,
             line,
             lambda call: whatsapp_to_sip(call, page, endpoint, extension),
-            sip_user=extension,
         )
 
+    def offer(self, offer: Offer) -> CallSummary:
+        """Ring a phone and then WhatsApp, as somebody asks for.
+
+        Raises:
+            CallNotPossible: not now; it says why.
+            ConfigError: the phone is not one of the account's sipServer.
+        """
+        line, endpoint, config = (self._link.line if self._link else None), self._endpoint, self._config
+        if self._draining:
+            raise CallNotPossible("draining", "Ponte is stopping", "DRAINING", 30)
+        if not config.enabled or endpoint is None:
+            raise CallNotPossible("bridge_disabled", "The bridge is not enabled", "disabled")
+        if config.sip_server is None:
+            raise CallNotPossible("no_sip_server", "sipServer is not set: there is no phone to ring", "disabled")
+        extension = parse_extension(offer.extension or config.sip_extension or config.sip_user or "", config.sip_server)
+        if not extension:
+            raise ConfigError("is required, since the configuration has no sipExtension", "extension")
+        if line is None:
+            state = self._link.page.state if self._link else "disabled"
+            raise CallNotPossible("page_unavailable", "WhatsApp Web is not ready", state, 10)
+        if self._in_call or line.driver.busy:
+            state = self._call.state.value if self._call else "BUSY"
+            raise CallNotPossible("line_busy", "The account is already in a call", state, 30)
+        driver = line.driver
+        call = self._start(
+            Direction.SIP_TO_WHATSAPP,
+            line,
+            lambda call: click_to_call(call, extension, driver, offer.number, endpoint),
+            call_id=offer.call_id,
+            origin=Origin.API,
+        )
+        call.peer_phone, call.sip_user = offer.number, extension
+        return _summary(call)
+
+    def control(self, call_id: CallId) -> CallControl | None:
+        """Return the handle of a call that is not wholly over, None where there is none of that id."""
+        return self._call.control if self._call is not None and self._call.call_id == call_id else None
+
     def _start(
-        self, direction: Direction, line: Line, flow: Callable[[Call], Awaitable[Termination]], *, sip_user: str
-    ) -> None:
-        call_id = new_call_id()
-        origin = Origin.SIP if direction is Direction.SIP_TO_WHATSAPP else Origin.WHATSAPP
+        self,
+        direction: Direction,
+        line: Line,
+        flow: Callable[[Call], Awaitable[Termination]],
+        *,
+        call_id: CallId | None = None,
+        origin: Origin | None = None,
+    ) -> Call:
+        call_id = call_id or new_call_id()
         call = Call(
             call_id,
             self.account_id,
@@ -245,26 +288,23 @@ class Account:
             self._context.limits,
             on_change=lambda _: None,
             presentation=self._context.presentation(self._config),
+            origin=origin,
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call
-        self._call_task = self._group.create_task(self._run_call(call, flow, sip_user, origin, self._call_task))
+        self._call_task = self._group.create_task(self._run_call(call, flow, self._call_task))
+        return call
 
     async def _run_call(
-        self,
-        call: Call,
-        flow: Callable[[Call], Awaitable[Termination]],
-        sip_user: str,
-        origin: Origin,
-        before: asyncio.Task[None] | None,
+        self, call: Call, flow: Callable[[Call], Awaitable[Termination]], before: asyncio.Task[None] | None
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
         try:
-            self._context.book.begin(call, sip_user, origin)
+            self._context.book.begin(call)
             await call.run(flow)
         finally:
-            self._context.book.end(call, sip_user, origin)
+            self._context.book.end(call)
             if self._call is call:
                 self._call = self._call_task = None
                 await self._apply_page()
@@ -277,6 +317,19 @@ def _why_down(link: PageLink) -> str:
 
 
 def _summary(call: Call) -> CallSummary:
+    control, transfer = call.control, call.control.transfer_state
     return CallSummary(
-        call.call_id, call.direction, call.state, call.peer_phone or "", call.times.created, call.times.answered
+        call.call_id,
+        call.direction,
+        call.state,
+        call.peer_phone or "",
+        call.times.created,
+        call.times.answered,
+        ringing_at=call.times.ringing,
+        origin=call.origin,
+        peer_name=call.page.peer.name if call.page else None,
+        sip_user=call.sip_user or None,
+        held=control.held,
+        muted=control.muted,
+        transfer=(transfer.extension, transfer.state.value) if transfer else None,
     )

@@ -9,7 +9,7 @@ import structlog
 from gateway.bridge.call import Call
 from gateway.media.plane import DirectionStats
 from gateway.ops.metrics import Metrics
-from gateway.store.calls import CallRecord, Origin, merge_record
+from gateway.store.calls import CallRecord, merge_record
 from gateway.store.journal import Journal
 
 _PERSONAL = frozenset({"whatsapp_number", "whatsapp_name", "sip_user"})
@@ -28,16 +28,16 @@ class CallBook:
         self._metrics = metrics
         self._log = structlog.get_logger("ponte.calls")
 
-    def begin(self, call: Call, sip_user: str, origin: Origin) -> None:
+    def begin(self, call: Call) -> None:
         """Write down that *call* began, so that a crash leaves a trace of it."""
         self._metrics.calls_active.inc()
-        self._save(call, sip_user, origin)
+        self._save(call)
 
-    def end(self, call: Call, sip_user: str, origin: Origin) -> None:
+    def end(self, call: Call) -> None:
         """Write down how *call* ended."""
         self._metrics.calls_active.dec()
         self._count(call)
-        self._save(call, sip_user, origin)
+        self._save(call)
 
     def _count(self, call: Call) -> None:
         metrics, times, end = self._metrics, call.times, call.termination
@@ -56,8 +56,8 @@ class CallBook:
                     metrics.audio_frames_dropped.labels(name, cause).inc(count)
             metrics.rtp_jitter_seconds.set(call.stats.sip_to_wa.jitter_ms / 1000)
 
-    def _save(self, call: Call, sip_user: str, origin: Origin) -> None:
-        record = record_of(call, sip_user, origin)
+    def _save(self, call: Call) -> None:
+        record = record_of(call)
         self._journal.add(
             lambda session: merge_record(session, record),
             # The call mattered more than its record: the log keeps what the store could not.
@@ -65,14 +65,14 @@ class CallBook:
         )
 
 
-def record_of(call: Call, sip_user: str, origin: Origin) -> CallRecord:
+def record_of(call: Call) -> CallRecord:
     """Return what is written down of *call* as it is now."""
     end, times = call.termination, call.times
     return CallRecord(
         id=call.call_id,
         account=call.account_id,
         direction=call.direction,
-        origin=origin,
+        origin=call.origin,
         state=call.state,
         created_at=times.created,
         ringing_at=times.ringing,
@@ -84,7 +84,7 @@ def record_of(call: Call, sip_user: str, origin: Origin) -> CallRecord:
         q850_cause=end.q850_cause if end else None,
         whatsapp_number=call.peer_phone,
         whatsapp_name=call.page.peer.name if call.page else None,
-        sip_user=sip_user,
+        sip_user=call.sip_user or None,
         quality=_quality(call),
     )
 

@@ -10,10 +10,12 @@ from typing import Self
 import structlog
 
 from gateway.accounts.account import Account, AccountContext
+from gateway.bridge.control import CallControl
 from gateway.domain.bridge_config import BridgeConfig
-from gateway.domain.bridge_status import BridgeStatus, PartStatus
+from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.errors import ConfigError
-from gateway.domain.ids import AccountId
+from gateway.domain.ids import AccountId, CallId
+from gateway.domain.offer import CallNotPossible, Offer
 
 _NEVER_CONFIGURED = PartStatus("disabled", "the bridge was never configured")
 
@@ -86,6 +88,18 @@ class AccountRegistry:
         if known is None:
             return BridgeStatus(_NEVER_CONFIGURED, _NEVER_CONFIGURED, _NEVER_CONFIGURED, _NEVER_CONFIGURED)
         return known.status()
+
+    def control(self, account: AccountId, call_id: CallId) -> CallControl | None:
+        """Return the handle of a call that is not over; see `gateway.api.deps.Accounts.control`."""
+        known = self._accounts.get(account)
+        return known.control(call_id) if known else None
+
+    def offer(self, account: AccountId, offer: Offer) -> CallSummary:
+        """Begin a call; see `gateway.api.deps.Accounts.offer`."""
+        known = self._accounts.get(account)
+        if known is None:
+            raise CallNotPossible("bridge_disabled", "The bridge was never configured", "disabled")
+        return _context(account).run(known.offer, offer)
 
     async def drain(self) -> None:
         """Refuse new calls everywhere, and return when none is in progress."""

@@ -14,6 +14,8 @@ from starlette.routing import Route
 from gateway.api.bridge import BridgeEndpoints
 from gateway.api.calls import CallEndpoints
 from gateway.api.deps import ApiDeps
+from gateway.api.limits import Limits
+from gateway.api.live_calls import LiveCallEndpoints
 from gateway.api.middleware import RequestMiddleware
 from gateway.api.problems import on_http_exception, on_ponte_error
 from gateway.domain.errors import PonteError
@@ -31,6 +33,13 @@ def create_app(deps: ApiDeps) -> Starlette:
     """
     bridge = BridgeEndpoints(deps)
     calls = CallEndpoints(deps)
+    limits = Limits(deps.requests_per_s, deps.offers_per_min)
+    live = LiveCallEndpoints(deps, limits)
+
+    actions: dict[str, Handler] = {
+        "hangup": live.hangup, "reject": live.reject, "hold": live.hold, "resume": live.resume, "mute": live.mute,
+        "dtmf": live.dtmf, "transfer": live.transfer, "record": live.record,
+    }  # fmt: skip
 
     async def livez(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -48,6 +57,10 @@ def create_app(deps: ApiDeps) -> Starlette:
         routes=[
             _route("/call/bridge/config", GET=bridge.get_config, POST=bridge.post_config),
             _route("/call/bridge/status", GET=bridge.get_status),
+            _route("/call", GET=live.list_live),
+            _route("/call/offer", POST=live.offer),
+            _route("/call/{id}", GET=live.get_live),
+            *[_route(f"/call/{{id}}/{name}", POST=handler) for name, handler in actions.items()],
             _route("/calls", GET=calls.list_calls),
             _route("/calls.csv", GET=calls.export),
             _route("/calls/erase", POST=calls.erase),
@@ -59,6 +72,7 @@ def create_app(deps: ApiDeps) -> Starlette:
         middleware=[Middleware(RequestMiddleware, metrics=deps.metrics)],
         exception_handlers={HTTPException: on_http_exception, PonteError: on_ponte_error},
     )
+    app.state.limits = limits
     app.router.redirect_slashes = False  # a redirect would show where the server thinks it is
     return app
 

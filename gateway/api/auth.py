@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 import structlog
 from starlette.requests import Request
 
+from gateway.api.limits import Limits
 from gateway.api.problems import Problem
 from gateway.domain.ids import AccountId
 from gateway.store.keys import Keys
@@ -16,18 +20,37 @@ async def authenticate(request: Request, keys: Keys) -> AccountId:
     """Return the account whose key the request carries, and bind it to the log context.
 
     Raises:
-        Problem: 401. That a key is unknown, or known and revoked, cannot be told apart, by time neither.
+        Problem: 429, or 401. That a key is unknown, or known and revoked, cannot be told apart, by time neither.
         StoreError: the keys cannot be read.
     """
+    limits: Limits = request.app.state.limits
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
-        raise _unauthorized("Send the API key as Authorization: Bearer <key>", "")
+        raise _failed(request, limits, _unauthorized("Send the API key as Authorization: Bearer <key>", ""))
     account = await keys.authenticate(key) if len(key) <= _MAX_KEY_LENGTH else None
     if account is None:
-        raise _unauthorized("Invalid token: this API key is not known or was revoked", ', error="invalid_token"')
+        wrong = _unauthorized("Invalid token: this API key is not known or was revoked", ', error="invalid_token"')
+        raise _failed(request, limits, wrong)
+    wait_s = limits.requests.take(account, time.monotonic())
+    if wait_s:
+        raise too_many("This account sends requests too fast", wait_s)
     structlog.contextvars.bind_contextvars(account_id=account)
     return account
+
+
+def too_many(detail: str, wait_s: float) -> Problem:
+    """Return the 429 that says when to come back."""
+    seconds = max(1, math.ceil(wait_s))
+    text = f"{detail}: try again in {seconds} s"
+    return Problem(429, "too_many_requests", text, headers={"Retry-After": str(seconds)})
+
+
+def _failed(request: Request, limits: Limits, wrong: Problem) -> Problem:
+    """Count a wrong key; whoever tries many is told to wait. Right keys from the same address are not held up."""
+    address = request.client.host if request.client is not None else ""
+    wait_s = limits.failures.take(address, time.monotonic())
+    return too_many("Too many wrong API keys came from this address", wait_s) if wait_s else wrong
 
 
 def _unauthorized(detail: str, challenge: str) -> Problem:

@@ -11,13 +11,16 @@ from starlette.requests import Request
 from gateway.api.problems import bad_body
 
 
-async def read_json_object(request: Request, *, limit_bytes: int, timeout_s: float) -> dict[str, Any]:
+async def read_json_object(
+    request: Request, *, limit_bytes: int, timeout_s: float, optional: bool = False
+) -> dict[str, Any]:
     """Return the JSON object in the body; the content type is not asked about.
 
     Args:
         request: a request whose body was not read yet.
         limit_bytes: larger bodies are refused, whether they announce their length or not.
         timeout_s: seconds for the whole body to arrive.
+        optional: no body at all stands for an empty object.
 
     Raises:
         Problem: a 400 that says what is wrong.
@@ -29,6 +32,8 @@ async def read_json_object(request: Request, *, limit_bytes: int, timeout_s: flo
         raise bad_body(f"The body did not arrive within {timeout_s:g} s") from None
     if body is None:
         raise bad_body(f"The body is larger than {limit_bytes // 1024} KiB")
+    if not body and optional:
+        return {}
     if not body.strip():
         raise bad_body("The body is empty; send a JSON object")
     try:

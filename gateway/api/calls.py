@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Final
@@ -45,6 +46,7 @@ CSV_COLUMNS: Final = (
     "wa_to_sip_packets", "wa_to_sip_lost", "wa_to_sip_jitter_ms", "sip_to_wa_packets", "sip_to_wa_lost",
     "sip_to_wa_jitter_ms", "round_trip_ms", "recording",
 )  # fmt: skip
+_CALL_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to spreadsheets
 
 
@@ -68,7 +70,7 @@ class CallEndpoints:
     async def get_call(self, request: Request) -> Response:
         """``GET /calls/{id}``: one record."""
         account = await authenticate(request, self._deps.store.keys)
-        call_id = CallId(request.path_params["id"])
+        call_id = call_id_of(request)
         record = await self._deps.store.calls.get(account, call_id)
         if record is None:
             raise no_such_call(call_id)
@@ -107,6 +109,18 @@ class CallEndpoints:
             if call.peer == number:
                 detail = "This person is in a call, whose record is written at its end: hang up first"
                 raise Problem(409, "call_in_progress", detail, call_id=call.id, state=call.state.value)
+
+
+def call_id_of(request: Request) -> CallId:
+    """Return the id in the path.
+
+    Raises:
+        Problem: 404, for what can be no id of a call.
+    """
+    text = request.path_params["id"]
+    if not _CALL_ID.fullmatch(text):
+        raise no_such_call(ascii(text[:64])[1:-1])
+    return CallId(text)
 
 
 def no_such_call(call_id: str) -> Problem:

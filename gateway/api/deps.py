@@ -8,11 +8,34 @@ from typing import Protocol
 
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig, HostPolicy
-from gateway.domain.bridge_status import BridgeStatus
-from gateway.domain.ids import AccountId
+from gateway.domain.bridge_status import BridgeStatus, CallSummary
+from gateway.domain.ids import AccountId, CallId
+from gateway.domain.offer import Offer
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.store.store import Store
+
+
+class Control(Protocol):
+    """One call's handle: `gateway.bridge.control.CallControl`. All of it raises `WrongState` where that is so."""
+
+    def hangup(self) -> None:
+        """End the call."""
+
+    def reject(self) -> None:
+        """Decline a call that was not answered."""
+
+    def hold(self, held: bool) -> None:
+        """Let neither side hear the other, or let them hear again."""
+
+    def mute(self, muted: bool) -> None:
+        """Let the WhatsApp side not hear the phone, or let it hear again."""
+
+    def dtmf(self, digits: str, duration_ms: int) -> int:
+        """Play telephone keys to the WhatsApp side; give how many found room."""
+
+    def transfer(self, extension: str, uri: str) -> object:
+        """Ring another phone by the PBX, and give it the phone's place when it answers."""
 
 
 class Accounts(Protocol):
@@ -45,6 +68,17 @@ class Accounts(Protocol):
     def status(self, account: AccountId) -> BridgeStatus:
         """Return the state of the account's parts and its calls; also for an account that was never configured."""
 
+    def control(self, account: AccountId, call_id: CallId) -> Control | None:
+        """Return the handle of one of the account's calls, None where it has none of that id that is not over."""
+
+    def offer(self, account: AccountId, offer: Offer) -> CallSummary:
+        """Begin a call: ring the phone; when it answers, WhatsApp. Does not wait for either.
+
+        Raises:
+            CallNotPossible: not now.
+            ConfigError: the phone is not one of the account's sipServer.
+        """
+
 
 class AccountsService(Accounts, Protocol):
     """The accounts, as the process that runs them sees them (`gateway.service`)."""
@@ -75,6 +109,8 @@ class ApiDeps:
             it must not block (no DNS).
         body_timeout_s: seconds for a request body to arrive.
         body_limit_bytes: larger bodies are refused.
+        requests_per_s: of one account; more are answered 429.
+        offers_per_min: calls that one account may begin.
     """
 
     store: Store
@@ -84,3 +120,5 @@ class ApiDeps:
     host_policy: HostPolicy
     body_timeout_s: float = 10.0
     body_limit_bytes: int = 64 * 1024
+    requests_per_s: float = 1000
+    offers_per_min: float = 30

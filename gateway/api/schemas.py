@@ -6,11 +6,12 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StrictStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StrictBool, StrictStr
 
-from gateway.domain.states import CallState, Direction
+from gateway.bridge.control import TransferState
+from gateway.domain.offer import EXTENSION_PATTERN
+from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
-from gateway.store.calls import Origin
 
 
 def utc_text(value: datetime) -> str:
@@ -113,6 +114,86 @@ class CallRecordView(Answer):
     ending: Ending | None = Field(description="null while the call runs")
     quality: Quality | None = Field(description="null while the call runs, and where no audio was set up")
     recording: Recording | None
+
+
+class TransferView(Answer):
+    """A transfer of the SIP side."""
+
+    extension: str = Field(description="Who is rung, or was")
+    state: TransferState
+
+
+class CallView(Answer):
+    """A call, in progress or over."""
+
+    id: str
+    direction: Direction
+    origin: Origin = Field(description="Who asked for the call")
+    state: CallState
+    whatsapp: Party
+    sip: Phone
+    created_at: Instant
+    ringing_at: Instant | None
+    answered_at: Instant | None
+    ended_at: Instant | None
+    held: bool = Field(description="Neither side hears the other")
+    muted: bool = Field(description="The WhatsApp side does not hear the phone")
+    transfer: TransferView | None = Field(description="The latest transfer that this API was asked for")
+    ending: Ending | None = Field(description="null while the call runs")
+
+
+class LiveCalls(Answer):
+    """The calls in progress."""
+
+    calls: list[CallView]
+
+
+Extension = Annotated[
+    StrictStr,
+    Field(
+        pattern=EXTENSION_PATTERN,
+        examples=["6001"],
+        description="An extension of sipServer, or a SIP address at its host: every call goes through it",
+    ),
+]
+
+
+class NoFields(Request):
+    """An empty object, or no body at all."""
+
+
+class OfferRequest(Request):
+    """A call that is asked for."""
+
+    number: Number = Field(description="Whom to call on WhatsApp: E.164, with or without the plus")
+    extension: Extension | None = Field(
+        default=None, description="The phone that is rung first; left out: the configuration's sipExtension"
+    )
+
+
+class MuteRequest(Request):
+    """Whether the WhatsApp side is to hear the phone."""
+
+    muted: StrictBool = True
+
+
+class DtmfRequest(Request):
+    """Telephone keys."""
+
+    digits: StrictStr = Field(pattern=r"^[0-9*#A-Da-d]{1,64}$", examples=["12#"])
+    duration_ms: Annotated[int, Field(strict=True, ge=50, le=2000)] = Field(default=160, description="Of each key")
+
+
+class KeysTaken(Answer):
+    """What became of keys."""
+
+    taken: int = Field(description="How many are played; the rest found no room behind those that wait")
+
+
+class TransferRequest(Request):
+    """Who is to take the phone's place."""
+
+    extension: Extension
 
 
 class CallList(Answer):

@@ -15,12 +15,13 @@ from typing import Any
 import structlog
 
 from gateway.bridge.call_media import CallMedia
+from gateway.bridge.control import CallControl, Ended
 from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
 from gateway.domain.ids import AccountId, CallId
-from gateway.domain.states import CallEvent, CallState, Direction, Terminated, Terminating, next_call_state
+from gateway.domain.states import CallEvent, CallState, Direction, Origin, Terminated, Terminating, next_call_state
 from gateway.domain.termination import Result, Termination
 from gateway.media.plane import MediaStats
 from gateway.page.driver import CallRefused, PageCall
@@ -64,6 +65,7 @@ class Call:
         limits: its time-outs.
         on_change: called after each change of state.
         presentation: how the WhatsApp side is shown to the PBX.
+        origin: who asked for the call; None: who placed it.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Call:
         limits: CallLimits,
         on_change: Callable[[Call], None],
         presentation: Presentation | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.call_id = call_id
         self.account_id = account_id
@@ -82,6 +85,7 @@ class Call:
         self.media = media
         self.limits = limits
         self.presentation = presentation or Presentation()
+        self.origin = origin or (Origin.SIP if direction is Direction.SIP_TO_WHATSAPP else Origin.WHATSAPP)
         self.state = CallState.CREATED
         self.times = CallTimes()
         self.termination: Termination | None = None
@@ -94,6 +98,7 @@ class Call:
         self.page: PageCall | None = None
         self.page_answered = False
         self.page_ended = False
+        self.control = CallControl(self)
         self._on_change = on_change
         self._log = structlog.get_logger("ponte.call")
 
@@ -123,7 +128,10 @@ class Call:
         """Run *flow* to its end, then end both legs and free everything; never raises but on cancellation."""
         with structlog.contextvars.bound_contextvars(call_id=self.call_id, direction=self.direction.value):
             try:
-                termination = await flow(self)
+                async with self.control.watched():
+                    termination = await flow(self)
+            except Ended as ended:
+                termination = ended.termination
             except asyncio.CancelledError:
                 await self._end(t.SHUTDOWN)
                 raise

@@ -10,6 +10,7 @@ from gateway.domain.ids import CallId
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated, combined
 from gateway.media.port import RtpPort
 from gateway.page.driver import PageDriver
+from gateway.protocol.dtmf import KeyPress
 
 
 class CallMedia:
@@ -34,6 +35,7 @@ class CallMedia:
         self._port = port
         self._open = False
         self._page_started = False
+        self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
         self.negotiated: Negotiated | None = None
         self.lost = asyncio.Event()  # the SIP side's media is gone for good
         self.keys = KeyPlayer(driver.play_dtmf, self._mute)
@@ -127,9 +129,9 @@ class CallMedia:
     def connect(self) -> None:
         """Let packets flow."""
         call_id = self._call_id
-        self._plane.connect(
-            call_id, self._port, lambda key: self.keys.press(key, "event"), lambda _: self._media_lost(call_id)
-        )
+        self._plane.connect(call_id, self._port, self._key_of_phone, lambda _: self._media_lost(call_id))
+        if any(self._silent):
+            self.silence(wa_to_sip=self._silent[0], sip_to_wa=self._silent[1])
 
     def _media_lost(self, call_id: CallId) -> None:
         if call_id == self._call_id:  # not of a leg that the call has left
@@ -143,6 +145,15 @@ class CallMedia:
     def query(self) -> MediaStats:
         """Return the figures of the SIP leg that the call has now."""
         return self._plane.query(self._call_id) if self._open else MediaStats()
+
+    def _key_of_phone(self, key: KeyPress) -> None:
+        self.keys.press(key, "event")
+
+    def silence(self, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
+        """Send silence instead of a side's audio from now on, or its audio again; also over a transfer."""
+        self._silent = (wa_to_sip, sip_to_wa)
+        if self._open:
+            self._plane.silence(self._call_id, wa_to_sip=wa_to_sip, sip_to_wa=sip_to_wa)
 
     def _mute(self, duration_s: float) -> None:
         if self._open:

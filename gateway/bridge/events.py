@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Final
 
+from gateway.bridge.control import CallControl, Transfer
 from gateway.domain.page_call import PageCallEvent
 from gateway.page.driver import PageCall
 from gateway.protocol.sip.events import Cancelled, Ended, Failed
 from gateway.sip.call import CallEvent, SipCall
 
-LegEvent = CallEvent | PageCallEvent
-Source = SipCall | PageCall
+LegEvent = CallEvent | PageCallEvent | Transfer
+Source = SipCall | PageCall | CallControl
 
 _QUEUE_LENGTH: Final = 4  # the legs' own queues hold what waits; this one only joins them
 

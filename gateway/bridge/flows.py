@@ -105,6 +105,42 @@ async def sip_to_whatsapp(
         return await in_call(call, events, endpoint)
 
 
+async def click_to_call(call: Call, extension: str, driver: PageDriver, number: str, endpoint: Endpoint) -> Termination:
+    """Ring a phone by the PBX; dial WhatsApp when it answers.
+
+    Args:
+        call: the call to run.
+        extension: user part of the Request-URI.
+        driver: the page.
+        number: digits of the E.164 number without ``+``.
+        endpoint: the account's SIP side.
+    """
+    call.peer_phone = number
+    call.sip_user = extension
+    async with leg_events() as events:
+        local_address = endpoint.local_address_for_server()
+        invite = endpoint.invite(
+            user=extension,
+            sdp=await call.media.offer(local_address),
+            caller=call.presentation.caller(number, None),
+        )
+        call.sip = SipLeg(invite)
+        events.add(invite)
+        call.enter(Dialed())
+        over = await _within(call.limits.ring_timeout_s, _until_phone_answers(call, events), t.NO_ANSWER)
+        if over is not None:
+            return over
+        call.media.connect()
+        await call.media.start_page()
+        call.page = page = await driver.dial(number)
+        events.add(page)
+        over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
+        if over is not None:
+            return over
+        call.enter(Answered())
+        return await in_call(call, events, endpoint)
+
+
 async def _within(
     timeout_s: float, waiting: Awaitable[Termination | None], too_late: Termination
 ) -> Termination | None:

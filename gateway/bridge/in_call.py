@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.bridge.call import Call
+from gateway.bridge.control import Transfer, TransferState
 from gateway.bridge.events import LegEvent, LegEvents
 from gateway.bridge.sip_leg import SipLeg
 from gateway.bridge.watchdog import watch
@@ -38,6 +39,8 @@ async def observed(call: Call, events: LegEvents) -> LegEvent | OtherLeg:
         if isinstance(event, PageCallEvent):
             call.page_ended = call.page_ended or isinstance(event, PageEnded)
             return event
+        if isinstance(event, Transfer):
+            return event
         if call.sip is not None and leg is call.sip.call:
             call.sip.observe(event)
             return event
@@ -55,6 +58,7 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
         endpoint: the account's SIP side, which places the call of a transfer.
     """
     events.own(call.media.keys.run())
+    events.add(call.control)
     events.own(watch(call))
     events.own(_hang_up_without_media(call))
     while True:
@@ -74,6 +78,10 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
                     call.media.keys.press(key, "info")
             case sip.Refer() as refer:
                 over = await _transfer(call, events, refer, endpoint)
+            case Transfer() as wanted:
+                before = call.sip
+                over = await _transfer(call, events, wanted.refer(), endpoint)
+                wanted.state = TransferState.FAILED if call.sip is before else TransferState.DONE
             case Replaced(invite=invite):
                 await _take_over(call, events, invite)
             case _:
@@ -114,6 +122,8 @@ def decline(call: Call, event: LegEvent | OtherLeg) -> None:
             call.sip.call.refer_progress(refer, 491)
         case Replaced(invite=invite):
             invite.reject(491)
+        case Transfer() as wanted:
+            wanted.state = TransferState.FAILED
         case _:
             pass
 

@@ -11,7 +11,7 @@ import structlog
 from gateway.domain.errors import PonteError
 from gateway.protocol.dtmf import KeyPress
 
-Source = Literal["event", "info"]
+Source = Literal["event", "info", "api"]
 
 MAX_WAITING: Final = 64  # keys: longer than any number or card that is typed ahead
 MIN_TONE_MS: Final = 50  # shorter keys are not heard everywhere (ITU-T Q.24)
@@ -41,17 +41,22 @@ class KeyPlayer:
         self.played = 0
         self.dropped = 0
 
-    def press(self, key: KeyPress, source: Source) -> None:
-        """Play *key* after those that wait; dropped when there are too many, or when the other source tells keys."""
+    def press(self, key: KeyPress, source: Source) -> bool:
+        """Play *key* after those that wait, and say so; dropped when they are too many, or a phone tells it twice.
+
+        What the API sends is no phone's: it is heard beside either.
+        """
         now = asyncio.get_running_loop().time()
-        if self._source not in {None, source} and now - self._source_at_s < OTHER_SOURCE_S:
-            self.dropped += 1
-            return
-        self._source, self._source_at_s = source, now
+        if source != "api":
+            if self._source not in {None, source} and now - self._source_at_s < OTHER_SOURCE_S:
+                self.dropped += 1
+                return False
+            self._source, self._source_at_s = source, now
         if self._waiting.full():
             self.dropped += 1
-            return
+            return False
         self._waiting.put_nowait(key)
+        return True
 
     async def run(self) -> None:
         """Play until cancelled. A page that cannot play is told of in the log; the call goes on."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.domain.ids import CallId
-from gateway.domain.states import CallState, Direction
+from gateway.domain.states import CallState, Direction, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class CallSummary:
         peer: the WhatsApp party's number, digits only; empty where unknown. Personal data.
         created_at: aware, UTC.
         answered_at: None until both legs are up.
+        ringing_at: None until the called phone rings.
+        origin: who asked for the call.
+        peer_name: the WhatsApp party's name, where WhatsApp knows one. Personal data.
+        sip_user: the extension that is rung, or that dialled.
+        held: neither side hears the other.
+        muted: the WhatsApp side does not hear the phone.
+        transfer: where the SIP side is being moved to, or was, and how far that is;
+            None where nobody asked for it.
     """
 
     id: CallId
@@ -38,6 +46,13 @@ class CallSummary:
     peer: str
     created_at: datetime
     answered_at: datetime | None = None
+    ringing_at: datetime | None = None
+    origin: Origin = Origin.SIP
+    peer_name: str | None = None
+    sip_user: str | None = None
+    held: bool = False
+    muted: bool = False
+    transfer: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

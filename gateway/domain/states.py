@@ -28,6 +28,14 @@ class CallState(enum.StrEnum):
     ENDED = "ENDED"
 
 
+class Origin(enum.StrEnum):
+    """Who asked for a call."""
+
+    WHATSAPP = "whatsapp"
+    SIP = "sip"
+    API = "api"
+
+
 @dataclass(frozen=True, slots=True)
 class CallEvent:
     """Something that moves a call from one state to the next."""

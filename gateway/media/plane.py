@@ -153,6 +153,9 @@ class MediaPlane(Protocol):
     def mute(self, call_id: CallId, duration_s: float) -> None:
         """Silence the SIP peer's audio towards the page from now on for *duration_s*; not less than before."""
 
+    def silence(self, call_id: CallId, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
+        """Send silence instead of the audio of these directions from now on; of the others, the audio again."""
+
     def query(self, call_id: CallId) -> MediaStats:
         """Return the figures of a call."""
 

@@ -102,6 +102,10 @@ class PacketRouter(MediaPlane):
         """See `MediaPlane`."""
         self._session(call_id).mute(duration_s)
 
+    def silence(self, call_id: CallId, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
+        """See `MediaPlane`."""
+        self._session(call_id).silence(wa_to_sip=wa_to_sip, sip_to_wa=sip_to_wa)
+
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
         return self._session(call_id).stats()

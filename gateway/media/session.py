@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -120,6 +121,12 @@ class RtpSession:
         self._wire()
         port.set_receiver(self._from_page)
         self.link.start()
+
+    def silence(self, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
+        """Send silence instead of the audio of these directions until told otherwise."""
+        for path, silent in ((self._to_sip, wa_to_sip), (self._to_wa, sip_to_wa)):
+            if silent != (path.quiet_until_s == math.inf):
+                path.quiet_until_s = math.inf if silent else 0.0
 
     def mute(self, duration_s: float) -> None:
         """Silence the peer's audio for *duration_s* from now on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,20 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from gateway.domain.ids import AccountId, CallId
-from gateway.domain.states import CallState, Direction
+from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result, Termination
 from gateway.store.database import Database
 from gateway.store.models import CallRecordRow
 
 _PURGE_ROWS = 500  # in one transaction: other writers wait for some milliseconds at most
-
-
-class Origin(enum.StrEnum):
-    """Who asked for a call."""
-
-    WHATSAPP = "whatsapp"
-    SIP = "sip"
-    API = "api"
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,18 @@ class BridgeConfigRow(Base):
     sealed_node_remote_helper: Mapped[str | None] = mapped_column(Text)
 
 
+class IdempotencyRow(Base):
+    """A request to begin a call that carried a key, so that the same request again begins no second one."""
+
+    __tablename__ = "idempotency_keys"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    call_id: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class CallRecordRow(Base):
     """One call, from its start; the ending columns are empty while it runs."""
 

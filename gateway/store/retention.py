@@ -12,6 +12,7 @@ from gateway.store.errors import StoreError
 from gateway.store.store import Store
 
 _INTERVAL_S: Final = 3600.0
+_KEEP_KEYS: Final = timedelta(days=1)  # nobody repeats a request for a call after that
 
 
 async def keep_tidy(store: Store, *, call_days: int, interval_s: float = _INTERVAL_S) -> None:
@@ -37,6 +38,7 @@ async def purge(store: Store, now: datetime, *, call_days: int) -> int:
     Raises:
         StoreError: not all could be deleted.
     """
+    await store.idempotency.purge(now - _KEEP_KEYS)
     if not call_days:
         return 0
     count = await store.calls.purge(now - timedelta(days=call_days))

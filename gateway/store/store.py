@@ -12,6 +12,7 @@ from gateway.domain.ids import AccountId
 from gateway.store.calls import CallRecords, erase_records
 from gateway.store.configs import BridgeConfigs
 from gateway.store.database import Database
+from gateway.store.idempotency import IdempotencyKeys
 from gateway.store.journal import Journal
 from gateway.store.keys import Keys
 from gateway.store.models import MetaRow
@@ -27,6 +28,7 @@ class Store:
         keys: accounts and API keys.
         configs: bridge configurations.
         calls: call records.
+        idempotency: keys of requests that began calls.
         journal: commits in order, sooner or later, what calls leave behind; the process runs it.
     """
 
@@ -35,6 +37,7 @@ class Store:
         self.keys = Keys(database)
         self.configs = BridgeConfigs(database, box)
         self.calls = CallRecords(database)
+        self.idempotency = IdempotencyKeys(database)
         self.journal = Journal(database)
 
     @classmethod

@@ -5,15 +5,51 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
+from gateway.bridge.control import WrongState
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.errors import ConfigError
-from gateway.domain.ids import AccountId
+from gateway.domain.ids import AccountId, CallId
+from gateway.domain.offer import Offer
+from gateway.domain.states import CallState, Direction, Origin
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.store.store import Store
+
+
+class FakeControl:
+    """Records what it is told; is in the state that the test says."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self.wrong_state: CallState | None = None
+
+    def _tell(self, *told: object) -> None:
+        if self.wrong_state is not None:
+            raise WrongState("do that", self.wrong_state)
+        self.told.append(told)
+
+    def hangup(self) -> None:
+        self._tell("hangup")
+
+    def reject(self) -> None:
+        self._tell("reject")
+
+    def hold(self, held: bool) -> None:
+        self._tell("hold", held)
+
+    def mute(self, muted: bool) -> None:
+        self._tell("mute", muted)
+
+    def dtmf(self, digits: str, duration_ms: int) -> int:
+        self._tell("dtmf", digits, duration_ms)
+        return len(digits)
+
+    def transfer(self, extension: str, uri: str) -> None:
+        self._tell("transfer", extension, uri)
 
 
 class FakeAccounts:
@@ -24,6 +60,9 @@ class FakeAccounts:
         self.refuse_check: ConfigError | None = None
         self.refuse_apply: Exception | None = None
         self.calls: tuple[CallSummary, ...] = ()
+        self.controls: dict[CallId, FakeControl] = {}
+        self.offers: list[tuple[AccountId, Offer]] = []
+        self.refuse_offer: Exception | None = None
         self.apply_delay = asyncio.Event()
         self.apply_delay.set()
         self.draining = asyncio.Event()
@@ -47,6 +86,20 @@ class FakeAccounts:
             listener=PartStatus("listening"),
             calls=self.calls,
         )
+
+    def control(self, account: AccountId, call_id: CallId) -> FakeControl | None:
+        return self.controls.get(call_id)
+
+    def offer(self, account: AccountId, offer: Offer) -> CallSummary:
+        if self.refuse_offer is not None:
+            raise self.refuse_offer
+        self.offers.append((account, offer))
+        call = CallSummary(
+            offer.call_id, Direction.SIP_TO_WHATSAPP, CallState.CREATED, offer.number, datetime.now(UTC),
+            origin=Origin.API, sip_user=offer.extension or "6000",
+        )  # fmt: skip
+        self.calls = (call,)
+        return call
 
     async def drain(self) -> None:
         self.draining.set()

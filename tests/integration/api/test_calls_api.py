@@ -11,8 +11,8 @@ import pytest
 
 from gateway.domain.bridge_status import CallSummary
 from gateway.domain.ids import CallId
-from gateway.domain.states import CallState, Direction
-from gateway.store.calls import CallRecord, Origin, merge_record
+from gateway.domain.states import CallState, Direction, Origin
+from gateway.store.calls import CallRecord, merge_record
 from tests.integration.api.conftest import Api
 from tests.integration.api.test_bridge_api import faults
 

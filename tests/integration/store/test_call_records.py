@@ -14,9 +14,9 @@ from alembic.migration import MigrationContext
 
 from gateway.config import Settings
 from gateway.domain.ids import AccountId, CallId
-from gateway.domain.states import CallState, Direction
+from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import HANGUP, INTERNAL, Result
-from gateway.store.calls import CallFilter, CallRecord, Origin, Place, merge_record
+from gateway.store.calls import CallFilter, CallRecord, Place, merge_record
 from gateway.store.errors import ConstraintError
 from gateway.store.models import Base
 from gateway.store.retention import purge
