@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway import __version__
+from gateway.accounts.checks import AccountChecks, Result, check
 from gateway.api.app import create_app
-from gateway.api.deps import AccountsService, ApiDeps, OpenAccounts
+from gateway.api.deps import Accounts, AccountsService, ApiDeps, CheckBridge, OpenAccounts
 from gateway.api.server import ApiServer
 from gateway.browser.allow import AllowList, check_address, literal
 from gateway.browser.errors import AddressNotAllowed
 from gateway.config import Settings, child_environment
-from gateway.domain.bridge_config import HostPolicy
+from gateway.domain.bridge_config import BridgeConfig, HostPolicy
+from gateway.domain.ids import AccountId
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.store.retention import keep_tidy
@@ -72,6 +74,20 @@ def host_policy(settings: Settings) -> HostPolicy:
     return policy
 
 
+def bridge_check(settings: Settings, accounts: Accounts) -> CheckBridge:
+    """Return what tries a configuration for ``POST /call/bridge/test``."""
+
+    async def run(account: AccountId, config: BridgeConfig) -> list[Result]:
+        async def listener() -> str:
+            await accounts.check(account, config)
+            return f"port {config.sip_listen_port} can be had"
+
+        checks = AccountChecks(settings, config, listener)
+        return [await check(name, fix, work) for name, fix, work in checks.all()]
+
+    return run
+
+
 async def serve(
     settings: Settings,
     open_accounts: OpenAccounts,
@@ -114,6 +130,7 @@ async def serve(
             metrics,
             health,
             host_policy(settings),
+            bridge_check(settings, accounts),
             settings.body_timeout_s,
             requests_per_s=settings.api_rate_per_s,
             offers_per_min=settings.offer_rate_per_min,

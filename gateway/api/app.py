@@ -56,6 +56,7 @@ def create_app(deps: ApiDeps) -> Starlette:
     app = Starlette(
         routes=[
             _route("/call/bridge/config", GET=bridge.get_config, POST=bridge.post_config),
+            _route("/call/bridge/test", POST=bridge.post_test),
             _route("/call/bridge/status", GET=bridge.get_status),
             _route("/call", GET=live.list_live),
             _route("/call/offer", POST=live.offer),

@@ -10,14 +10,17 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.api.auth import authenticate
+from gateway.api.answers import json_answer
+from gateway.api.auth import authenticate, too_many
 from gateway.api.body import read_json_object
 from gateway.api.deps import ApiDeps
+from gateway.api.schemas import BridgeTest, CheckView
 from gateway.domain.bridge_config import BridgeConfig, merge, to_api, warnings
 from gateway.domain.bridge_status import BridgeStatus, CallSummary
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId
 
+_TEST_WAIT_S = 5.0
 UPDATED = "SIP bridge configuration updated successfully"  # the seed's words
 
 
@@ -27,6 +30,7 @@ class BridgeEndpoints:
     def __init__(self, deps: ApiDeps) -> None:
         self._deps = deps
         self._locks: dict[AccountId, asyncio.Lock] = {}  # one per account that ever sent a valid key
+        self._test_locks: dict[AccountId, asyncio.Lock] = {}
         self._log = structlog.get_logger(__name__)
 
     async def get_config(self, request: Request) -> Response:
@@ -51,6 +55,22 @@ class BridgeEndpoints:
         account = await authenticate(request, self._deps.store.keys)
         config = await self._stored(account)
         return _json({"enabled": config.enabled, **_status(self._deps.accounts.status(account))})
+
+    async def post_test(self, request: Request) -> Response:
+        """``POST /call/bridge/test``: check a configuration as `post_config` does, try it, store nothing."""
+        deps = self._deps
+        account = await authenticate(request, deps.store.keys)
+        changes = await read_json_object(
+            request, limit_bytes=deps.body_limit_bytes, timeout_s=deps.body_timeout_s, optional=True
+        )
+        lock = self._test_locks.setdefault(account, asyncio.Lock())
+        if lock.locked():  # each one makes connections and may take half a minute
+            raise too_many("A test of this account is under way", _TEST_WAIT_S)
+        async with lock:
+            config = merge(await self._stored(account), {"enabled": True, **changes}, deps.host_policy)
+            results = await deps.check_bridge(account, config)
+        found = [CheckView(check=one.check, ok=one.ok, detail=one.detail, fix=one.fix) for one in results]
+        return json_answer(BridgeTest(ok=all(one.ok for one in found), checks=found))
 
     async def _stored(self, account: AccountId) -> BridgeConfig:
         return await self._deps.store.configs.load(account) or BridgeConfig()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.accounts.checks import Result
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig, HostPolicy
 from gateway.domain.bridge_status import BridgeStatus, CallSummary
@@ -100,6 +102,10 @@ class OpenAccounts(Protocol):
         """
 
 
+CheckBridge = Callable[[AccountId, BridgeConfig], Awaitable[Sequence[Result]]]
+"""Tries a configuration that is not stored: reaches what it names, and says what it found."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiDeps:
     """What the API is made of.
@@ -118,6 +124,7 @@ class ApiDeps:
     metrics: Metrics
     health: Health
     host_policy: HostPolicy
+    check_bridge: CheckBridge
     body_timeout_s: float = 10.0
     body_limit_bytes: int = 64 * 1024
     requests_per_s: float = 1000

@@ -158,6 +158,22 @@ Extension = Annotated[
 ]
 
 
+class CheckView(Answer):
+    """What one check found."""
+
+    check: str = Field(examples=["chrome", "helper", "assets", "page", "sip listener", "sip server"])
+    ok: bool
+    detail: str = Field(description="What was found, or what is wrong")
+    fix: str = Field(description="The way to mend it; empty where it is well")
+
+
+class BridgeTest(Answer):
+    """What a configuration comes to."""
+
+    ok: bool
+    checks: list[CheckView]
+
+
 class NoFields(Request):
     """An empty object, or no body at all."""
 

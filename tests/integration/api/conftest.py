@@ -13,7 +13,7 @@ from gateway.config import Settings
 from gateway.domain.ids import AccountId
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
-from gateway.service import host_policy
+from gateway.service import bridge_check, host_policy
 from gateway.store.store import Store
 from tests.integration.api.fakes import FakeAccounts
 
@@ -43,7 +43,7 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
     row, key = await store.keys.create("acme")
     accounts, health = FakeAccounts(), Health()
     health.register("database", store.ping)
-    deps = ApiDeps(store, accounts, Metrics(), health, host_policy(settings))
+    deps = ApiDeps(store, accounts, Metrics(), health, host_policy(settings), bridge_check(settings, accounts))
     client = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=create_app(deps)),
         base_url="http://gateway",

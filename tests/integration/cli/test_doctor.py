@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway import doctor
+from gateway.accounts.checks import Result
 from gateway.api.server import ApiServer
 from gateway.browser.assets import PAGE_ABI, REQUIRED
 from gateway.browser.discovery import list_pages
@@ -56,7 +57,7 @@ async def store_config(settings: Settings, config: BridgeConfig | None, name: st
     await store.close()
 
 
-async def results(settings: Settings, account: str | None = None) -> dict[str, doctor.Result]:
+async def results(settings: Settings, account: str | None = None) -> dict[str, Result]:
     found = await doctor.run(settings, account=account)
     for result in found:
         assert result.detail
