@@ -112,6 +112,7 @@ class SipPort:
         self.settings = settings
         self.number = 0
         self.host = ""
+        self._one_address = False
         self.public_address = ""
         self.numbers: dict[str, int] = {}
         self.connections: dict[ConnectionKey, Connection] = {}
@@ -147,7 +148,7 @@ class SipPort:
                 if error.errno == errno.EADDRINUSE and number == 0 and attempt < _FREE_PORT_TRIES:
                     continue
                 raise _not_bound(error, host, number, "sipListenPort") from None
-            self.host = host
+            self._take_host(host)
             return
 
     async def open_listener(self, transport: str, host: str, number: int, field: str) -> None:
@@ -171,7 +172,11 @@ class SipPort:
         except OSError as error:
             self._close_sockets()
             raise _not_bound(error, host, number, field) from None
+        self._take_host(host)
+
+    def _take_host(self, host: str) -> None:
         self.host = host
+        self._one_address = not ipaddress.ip_address(host).is_unspecified
 
     async def _listen(self, transport: str, host: str, needed: bool, context: ssl.SSLContext | None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -292,7 +297,7 @@ class SipPort:
         """
         if self.public_address:
             return self.public_address
-        if self.host and not ipaddress.ip_address(self.host).is_unspecified:
+        if self._one_address:
             return self.host
         return self._addresses.towards(host, now)
 

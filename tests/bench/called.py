@@ -65,7 +65,7 @@ class Called:
     ended: int = 0
     faults: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _hang_up: asyncio.Event = field(default_factory=asyncio.Event)
+    _invites: set[IncomingInvite] = field(default_factory=set)
 
     @property
     def port(self) -> int:
@@ -77,8 +77,9 @@ class Called:
         return self.stack.agent.counts
 
     def hang_up(self) -> None:
-        """End every call that is up, and from now on each that comes."""
-        self._hang_up.set()
+        """End every call that is up."""
+        for invite in self._invites:
+            self.tasks.create_task(invite.bye())
 
     async def until(self, seen: Callable[[Called], bool], timeout_s: float = 30) -> None:
         """Wait until *seen* says yes to these figures."""
@@ -91,18 +92,14 @@ class Called:
         self.tasks.create_task(self._run(invite))
 
     async def _run(self, invite: IncomingInvite) -> None:
-        waiting = self.tasks.create_task(self._until_told(invite))
+        self._invites.add(invite)
         try:
             await (self._answer(invite) if self.plane is None else self._bridge(invite, self.plane))
         except Exception as error:
             self.faults.append(repr(error))
         finally:
-            waiting.cancel()
+            self._invites.discard(invite)
             self.changed.set()
-
-    async def _until_told(self, invite: IncomingInvite) -> None:
-        await self._hang_up.wait()
-        await invite.bye()
 
     def _up(self) -> None:
         self.live += 1

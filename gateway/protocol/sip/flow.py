@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 from typing import Final
@@ -58,8 +59,9 @@ def default_port(transport: str) -> int:
     return _DEFAULT_PORTS.get(transport, 5060)
 
 
+@functools.lru_cache(maxsize=1024)
 def is_ip(host: str) -> bool:
-    """Return whether *host* is an IPv4 or IPv6 literal without brackets."""
+    """Return whether *host* is an IPv4 or IPv6 literal without brackets; asked for every message, so remembered."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -169,12 +170,19 @@ def _read_headers(lines: Iterable[str]) -> tuple[Headers, str]:
             # may not be echoed in an answer: a lone line feed would start a new header there
             raise RemoteProtocolError("a header holds control characters")
         name, colon, value = line.partition(":")
-        name = name.strip()
-        if not colon or not is_token(name):
+        name = _header_name(name)
+        if not colon or not name:
             fault = "a header line is malformed"
             continue
-        headers.add(COMPACT_FORMS.get(name.lower(), name), value.strip())
+        headers.add(name, value.strip())
     return headers, fault
+
+
+@functools.lru_cache(maxsize=256)
+def _header_name(text: str) -> str:
+    """Return the name of a header in its long form; empty where it is none."""
+    name = text.strip()
+    return COMPACT_FORMS.get(name.lower(), name) if is_token(name) else ""
 
 
 def _can_answer(first: str, headers: Headers) -> bool:

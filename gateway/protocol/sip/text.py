@@ -8,6 +8,7 @@ has to go back to the peer is kept as the text that it sent.
 
 from __future__ import annotations
 
+import functools
 import re
 import urllib.parse
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\]")
 _DIGITS: Final = re.compile(r"[0-9]{1,10}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+# a quoted string, what stands in angle brackets (up to the end where they are not closed), or one delimiter
+_PIECES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|<[^>]*|[",;]', re.DOTALL)
+_NOT_IN_ADDRESS: Final = re.compile(r'[ <>"]')
+_NOT_IN_URI: Final = re.compile(r'[\x00-\x20<>"]')
 
 
 @dataclass(frozen=True)
@@ -111,31 +116,22 @@ def parse_port(text: str) -> int:
 
 
 def split_list(text: str, separator: str) -> list[str]:
-    """Split at *separator* outside quoted strings and angle brackets."""
+    """Split at *separator* outside quoted strings and angle brackets.
+
+    Raises:
+        RemoteProtocolError: a quoted string does not end.
+    """
     if '"' not in text and "<" not in text:
         return text.split(separator)
     parts: list[str] = []
     start = 0
-    quoted = angled = escaped = False
-    for index, char in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quoted:
-            if char == "\\":
-                escaped = True
-            elif char == '"':
-                quoted = False
-        elif char == '"':
-            quoted = not angled
-        elif char == "<":
-            angled = True
-        elif char == ">":
-            angled = False
-        elif char == separator and not angled:
-            parts.append(text[start:index])
-            start = index + 1
-    if quoted:
-        raise RemoteProtocolError("a quoted string does not end")
+    for piece in _PIECES.finditer(text):
+        found = piece.group()
+        if found == separator:
+            parts.append(text[start : piece.start()])
+            start = piece.end()
+        elif found == '"':
+            raise RemoteProtocolError("a quoted string does not end")
     parts.append(text[start:])
     return parts
 
@@ -189,7 +185,7 @@ def parse_name_addr(text: str) -> NameAddr:
             raise RemoteProtocolError("a display name is not quoted to its end")
     else:
         name, uri = "", head
-    if not uri or ":" not in uri or any(char in uri for char in ' <>"'):
+    if not uri or ":" not in uri or _NOT_IN_ADDRESS.search(uri):
         raise RemoteProtocolError("an address holds no URI")
     if uri is head and "?" in uri:
         raise RemoteProtocolError("a URI with headers is not in angle brackets")  # RFC 3261 section 20
@@ -225,8 +221,9 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     return host, parse_port(rest[1:])
 
 
+@functools.lru_cache(maxsize=512)
 def parse_uri(text: str) -> WireUri:
-    """Read a SIP, SIPS or tel URI.
+    """Read a SIP, SIPS or tel URI; peers write the same ones over and over, so what was read lately is remembered.
 
     Raises:
         RemoteProtocolError: it is malformed (400) or of another scheme (416).
@@ -237,7 +234,7 @@ def parse_uri(text: str) -> WireUri:
         raise RemoteProtocolError("a URI is malformed")
     if scheme not in {"sip", "sips", "tel"}:
         raise RemoteProtocolError("the URI scheme is not sip, sips or tel", 416)
-    if any(char <= " " or char in '<>"' for char in rest):
+    if _NOT_IN_URI.search(rest):
         raise RemoteProtocolError("a URI holds blanks or delimiters")
     if scheme == "tel":
         number, *params = rest.split(";")

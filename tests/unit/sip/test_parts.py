@@ -175,3 +175,23 @@ def test_sip_server_refused(text: str) -> None:
 def test_what_sip_server_means_without_records(text: str, transport: str, port: int) -> None:
     server = parse_sip_server(text)
     assert (server.effective_transport, server.effective_port) == (transport, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('"a, b" <sip:x@h;p=1>;tag=2,<sip:y@h>', ['"a, b" <sip:x@h;p=1>;tag=2', "<sip:y@h>"]),
+        ('"a \\", b",c', ['"a \\", b"', "c"]),
+        ('<sip:x"@h>,b', ['<sip:x"@h>', "b"]),
+        ("<never closed, at all", ["<never closed, at all"]),
+        ("a,,b", ["a", "", "b"]),
+    ],
+)
+def test_lists_are_split_outside_quotes_and_angle_brackets(text: str, parts: list[str]) -> None:
+    assert split_list(text, ",") == parts
+
+
+@pytest.mark.parametrize("text", ['"', 'a,"b', '"a\\"', '"' + "a" * 10_000])
+def test_a_quoted_string_without_an_end_is_refused(text: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        split_list(text, ",")
