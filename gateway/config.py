@@ -173,6 +173,11 @@ class Settings(BaseSettings):
         "(From alone, for a PBX that takes no assertions), private (P-Asserted-Identity with Privacy: id, From "
         "anonymous: the PBX knows it, its phones do not)",
     )
+    blf_numbers: bool = Field(
+        default=False,
+        description="Tell those who watch an account (BLF, RFC 4235) who is at the other end, number and name. Off: a "
+        "lamp on a desk needs neither, and every colleague's phone would show customers' numbers",
+    )
     ring_timeout_s: Seconds = Field(
         default=60.0, description="Seconds a call may ring; WhatsApp itself gives up by then"
     )

@@ -286,14 +286,21 @@ class Account:
             direction,
             CallMedia(call_id, self._context.media, line.driver, line.port),
             self._context.limits,
-            on_change=lambda _: None,
+            on_change=self._show_line,
             presentation=self._context.presentation(self._config),
             origin=origin,
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call
+        self._show_line(call)
         self._call_task = self._group.create_task(self._run_call(call, flow, self._call_task))
         return call
+
+    def _show_line(self, call: Call) -> None:
+        """Tell those who watch the account; a call that was followed by another is of no interest any more."""
+        if self._endpoint is not None and call is self._call:
+            server = self._endpoint.settings.server
+            self._endpoint.show_dialogs((call.presentation.line(call, server.domain if server else ""),))
 
     async def _run_call(
         self, call: Call, flow: Callable[[Call], Awaitable[Termination]], before: asyncio.Task[None] | None

@@ -43,7 +43,7 @@ async def open_accounts(
             public_address=settings.public_address,
             connect_timeout_s=settings.webrtc_connect_timeout_s,
         )
-        presentation = Presentation(settings.number_policy, settings.caller_identity)
+        presentation = Presentation(settings.number_policy, settings.caller_identity, settings.blf_numbers)
         context = AccountContext(
             sip=sip,
             media=PacketRouter(

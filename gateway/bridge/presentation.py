@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gateway.domain.numbers import CallerIdentity, NumberPolicy, presented_name
+from gateway.protocol.sip.dialog_info import DialogView, dialog_state
 from gateway.protocol.sip.events import ANONYMOUS, Caller
+from gateway.protocol.sip.text import sip_uri
+
+if TYPE_CHECKING:
+    from gateway.bridge.call import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +21,12 @@ class Presentation:
     Attributes:
         numbers: how its numbers are written.
         identity: in which headers.
+        watchers_see_numbers: whether those who watch the account (RFC 4235) are told who is at the other end.
     """
 
     numbers: NumberPolicy = field(default_factory=NumberPolicy)
     identity: CallerIdentity = CallerIdentity.ASSERTED
+    watchers_see_numbers: bool = False
 
     def caller(self, phone: str | None, name: str | None) -> Caller:
         """Return the caller that the PBX is shown; anonymous where WhatsApp gives no number (a LID peer).
@@ -28,3 +36,17 @@ class Presentation:
             name: as WhatsApp has it.
         """
         return Caller(self.numbers.presented(phone) or ANONYMOUS, presented_name(name), self.identity)
+
+    def line(self, call: Call, domain: str) -> DialogView:
+        """Return a call as those see it who watch the account.
+
+        Args:
+            call: the call.
+            domain: host part of the URI that names the other end; empty: it is named by a tel URI.
+        """
+        state, direction = dialog_state(call.direction, call.state)
+        if not (self.watchers_see_numbers and call.peer_phone) or self.identity is CallerIdentity.PRIVATE:
+            return DialogView(call.call_id, state, direction)
+        caller = self.caller(call.peer_phone, call.page.peer.name if call.page else None)
+        remote = sip_uri(caller.user, domain) if domain else f"tel:+{call.peer_phone}"
+        return DialogView(call.call_id, state, direction, remote, caller.name)

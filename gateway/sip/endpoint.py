@@ -12,6 +12,7 @@ import structlog
 
 from gateway.domain.errors import PeerTimeout, Refused, Unavailable
 from gateway.protocol.sip.agent import CoreEndpoint
+from gateway.protocol.sip.dialog_info import DialogView
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.events import Caller
 from gateway.protocol.sip.flow import Flow
@@ -118,6 +119,11 @@ class Endpoint:
         self._available, self._unavailable_text = available, detail
         self.publish()
         self._steer_registration()
+
+    def show_dialogs(self, dialogs: tuple[DialogView, ...]) -> None:
+        """Tell those who watch the account which calls it has (RFC 4235)."""
+        self._stack.agent.show_dialogs(self.id, dialogs, self._stack.now())
+        self._stack.flush()
 
     def publish(self) -> None:
         """Tell the core about this endpoint."""

@@ -129,7 +129,8 @@ class SipStack:
         async with self._change:
             endpoints = list(self._endpoints.values())
             for endpoint in endpoints:
-                self.agent.remove_endpoint(endpoint.id)
+                self.agent.remove_endpoint(endpoint.id, self.now())
+            self.flush()
             await asyncio.gather(*(endpoint.halt("Closed") for endpoint in endpoints))
             for endpoint in endpoints:
                 self._drop(endpoint)
@@ -227,13 +228,17 @@ class SipStack:
                 await endpoint.halt("The configuration changed", wait=same_record)
                 endpoint.settings = settings
                 endpoint.begin(port, listener)
+            if (old.listen_user, old.listen_secret) != (settings.listen_user, settings.listen_secret):
+                self.agent.drop_watchers(endpoint.id, self.now())
+                self.flush()
             self._reap_ports()
         endpoint.on_status()
 
     async def remove_endpoint(self, endpoint: Endpoint) -> None:
         """Drop an endpoint; see `Endpoint.close`."""
         async with self._change:
-            self.agent.remove_endpoint(endpoint.id)
+            self.agent.remove_endpoint(endpoint.id, self.now())
+            self.flush()
             await endpoint.halt("Closed")
             self._drop(endpoint)
             self._reap_ports()

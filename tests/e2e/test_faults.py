@@ -30,6 +30,7 @@ from gateway.sip import (
 from tests.demo.world import TRUNK, Ports, World, WorldOptions, world
 from tests.support.audio import read_wav
 from tests.support.ports import LOOPBACK, free_ports
+from tests.support.sip_watcher import lamp
 from tests.support.wire import may_tap
 
 pytestmark = [
@@ -103,6 +104,23 @@ async def test_nobody_without_the_password_makes_whatsapp_ring(here: World, pass
     assert failed.status in {401, 403}
     await asyncio.sleep(0.5)  # what would ring would have rung by now: dialling takes 0.1 s
     assert await seen_calls(here) == before
+
+
+async def test_a_lamp_shows_the_call_and_nobody_without_the_password_sees_it(here: World) -> None:
+    port = here.options.ports.sip
+    async with lamp(port, TRUNK.answer_user, "wrong") as stranger, trunk_caller(here) as caller:
+        async with lamp(port, TRUNK.answer_user, TRUNK.answer_secret) as watcher:
+            await watcher.until("terminated")
+            call = caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000"))
+            await watcher.until("early")
+            await here.far_end.answer()
+            await watcher.until("confirmed")
+            await call.bye()
+            await watcher.until("terminated")
+        assert "initiator" in watcher.documents[-1]
+        assert not any(NUMBER in document for document in watcher.documents)
+        assert stranger.documents == []
+        assert stranger.status in {401, 403}
 
 
 @pytest.mark.parametrize(

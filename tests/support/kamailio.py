@@ -103,6 +103,16 @@ request_route {{
         save("location");
         exit;
     }}
+    if (is_method("SUBSCRIBE") && $rU == "{trunk}") {{
+        if (!lookup("location", "sip:{trunk}@{host}")) {{
+            sl_send_reply("480", "Trunk Not Registered");
+            exit;
+        }}
+        record_route();
+        t_on_failure("TRUNK_CHALLENGE");
+        t_relay();
+        exit;
+    }}
     if (!is_method("INVITE")) {{
         sl_send_reply("405", "Method Not Allowed");
         exit;

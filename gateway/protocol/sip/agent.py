@@ -12,6 +12,7 @@ from sipmessage import Headers, Request
 
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.dialog import DialogKey
+from gateway.protocol.sip.dialog_info import EVENT, DialogView
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.digest_server import AuthLimits
 from gateway.protocol.sip.engine import (
@@ -43,6 +44,7 @@ from gateway.protocol.sip.registration import Registration, RegistrationConfig
 from gateway.protocol.sip.reliable import RELIABLE
 from gateway.protocol.sip.session_timer import TIMER, too_brief
 from gateway.protocol.sip.sources import SourceLimits
+from gateway.protocol.sip.subscriptions import Subscriptions
 from gateway.protocol.sip.text import Via, parse_int, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timers
 from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction, State
@@ -87,6 +89,7 @@ class Agent:
         self._secret = secret
         self._endpoints: dict[int, CoreEndpoint] = {}
         self._registrations: list[Registration] = []
+        self._watchers = Subscriptions(self._engine)
         self._challenged: list[ServerTransaction] = []
         self.counts: Counter[str] = Counter()
         self._guard = Guard(secret, token, settings.auth, settings.sources, settings.strangers, self.counts)
@@ -159,14 +162,29 @@ class Agent:
         self._endpoints[endpoint.id] = endpoint
         self._guard.serve(self._endpoints.values())
 
-    def remove_endpoint(self, endpoint_id: int) -> None:
+    def remove_endpoint(self, endpoint_id: int, now: float) -> None:
         """Remove an endpoint; calls in progress go on."""
         self._endpoints.pop(endpoint_id, None)
+        self._watchers.end(endpoint_id, now)
+        self._watchers.forget(endpoint_id)
         self._guard.serve(self._endpoints.values())
 
     def endpoint(self, endpoint_id: int) -> CoreEndpoint | None:
         """Return an endpoint."""
         return self._endpoints.get(endpoint_id)
+
+    def show_dialogs(self, endpoint_id: int, dialogs: tuple[DialogView, ...], now: float) -> None:
+        """Tell those who watch an endpoint which calls it has (RFC 4235)."""
+        self._watchers.show(endpoint_id, dialogs, now)
+
+    def drop_watchers(self, endpoint_id: int, now: float) -> None:
+        """End the subscriptions to an endpoint, for example because its password changed; they may try again."""
+        self._watchers.end(endpoint_id, now)
+
+    @property
+    def watchers(self) -> int:
+        """How many subscriptions there are."""
+        return len(self._watchers)
 
     # what we start
 
@@ -244,10 +262,12 @@ class Agent:
             return
         session = self._engine.dialogs.get(_dialog_key(request))
         if request.to.tag:
-            if session is None:
+            if session is None and not (request.method == "SUBSCRIBE" and self._watchers.has(_dialog_key(request))):
                 self._reply(request, flow, 481, now)
             elif layer.full:
                 self._reply_busy(request, flow, now)
+            elif session is None:
+                self._serve_watcher(request, flow, now, self._watchers.refresh)
             else:
                 self._on_request_in_dialog(session, layer.serve(request, flow, now), now)
             return
@@ -281,12 +301,14 @@ class Agent:
             self._reply(request, flow, 403, now)  # a transfer belongs to a call; nobody has us call out of the blue
         elif method == "REGISTER" and not _contacts_hold(request):
             self._reply(request, flow, 400, now)
-        elif method not in {"INVITE", "OPTIONS"}:
+        elif method not in {"INVITE", "OPTIONS", "SUBSCRIBE"}:
             self._reply(request, flow, 405, now, [("Allow", ALLOW)])
         elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
             self._reply(request, flow, 420, now, [("Unsupported", ", ".join(unsupported))])
         elif method == "OPTIONS":
             self._on_options(request, flow, now)
+        elif method == "SUBSCRIBE":
+            self._on_subscribe(request, flow, now)
         else:
             self._on_invite(request, flow, now)
 
@@ -305,7 +327,29 @@ class Agent:
             self._reply(request, flow, 503, now, [("Retry-After", str(asked[0].retry_after_s))])
         else:
             supported = ", ".join(sorted(self._engine.supported))
-            self._reply(request, flow, 200, now, [("Allow", ALLOW), ("Accept", SDP), ("Supported", supported)])
+            told = [("Allow", ALLOW), ("Accept", SDP), ("Supported", supported), ("Allow-Events", EVENT)]
+            self._reply(request, flow, 200, now, told)
+
+    def _on_subscribe(self, request: IncomingRequest, flow: Flow, now: float) -> None:
+        """Let those who may call an account watch it."""
+        if (endpoint := self._authenticate(request, flow, now)) is None:
+            return
+        if self._engine.layer.full:
+            self._reply_busy(request, flow, now)
+            return
+        auth, user = endpoint.auth, endpoint.contact_user
+        self._serve_watcher(
+            request, flow, now, lambda transaction, now: self._watchers.take(transaction, endpoint.id, auth, user, now)
+        )
+
+    def _serve_watcher(
+        self, request: IncomingRequest, flow: Flow, now: float, take: Callable[[ServerTransaction, float], None]
+    ) -> None:
+        transaction = self._engine.layer.serve(request, flow, now)
+        try:
+            take(transaction, now)
+        except RemoteProtocolError as error:
+            transaction.respond(transaction.make(error.status, to_tag=self._stateless_tag(request.headers)), now)
 
     def _on_invite(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         if (hops := request.header("Max-Forwards")) is not None and parse_int(hops, "Max-Forwards", 255) == 0:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.protocol.sip.uas import ServerSession
     from gateway.protocol.sip.usage import InviteUsage
 
-ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER"
+ALLOW: Final = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, SUBSCRIBE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,10 @@ class CoreLimits:
             dead call holds the account's only line.
         min_se_s: shortest session interval that we take; the RFC has no less than 90.
         refer_expires_s: how long the new call of a transfer may take to be answered.
+        subscription_s: how long a subscription lives without a refresh, where less was not asked for.
+        min_subscription_s: less is answered 423: every refresh costs a password check.
+        max_watchers: subscriptions to one account; more are answered 503.
+        max_subscriptions: and to all accounts.
     """
 
     max_server_transactions: int = 4096
@@ -61,6 +65,10 @@ class CoreLimits:
     session_expires_s: int = 600
     min_se_s: int = 90
     refer_expires_s: int = 180
+    subscription_s: int = 3600
+    min_subscription_s: int = 60
+    max_watchers: int = 64
+    max_subscriptions: int = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class Session(InviteUsage):
         elif request.method == "REFER":
             self._on_refer(transaction, now)
         else:
-            response = self._response(transaction, 200 if request.method == "OPTIONS" else 405)
+            status = {"OPTIONS": 200, "SUBSCRIBE": 489}.get(request.method, 405)  # a REFER's subscription is its own
+            response = self._response(transaction, status)
             response.headers.set("Allow", ALLOW)
             response.headers.set("Accept", SDP)
             transaction.respond(response, now)

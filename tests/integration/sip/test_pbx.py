@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.protocol.sip.dialog_info import DialogView
 from gateway.protocol.sip.engine import CoreLimits
 from gateway.sip import (
     Answered,
@@ -32,6 +33,7 @@ from tests.support.baresip import Baresip, baresip
 from tests.support.certificates import Authority
 from tests.support.kamailio import Kamailio, KamailioTls, Trunk, kamailio
 from tests.support.sip_ua import OFFER, quick_settings
+from tests.support.sip_watcher import lamp, until_watched
 
 pytestmark = pytest.mark.integration
 
@@ -191,3 +193,22 @@ async def test_a_phone_that_dies_is_noticed(site: Site) -> None:
         assert isinstance(ended, Ended)
         assert ended.reason is not None
         assert ended.reason.cause in {408, 481}
+
+
+@pytest.mark.parametrize("site", ["udp", "tcp"], indirect=True)
+async def test_a_phone_watches_the_account_through_the_pbx(site: Site) -> None:
+    """The PBX answers our challenge; NOTIFYs and refreshes go by its Record-Route."""
+    await site.wait(RegistrationState.REGISTERED)
+    async with lamp(site.server.port, watched=TRUNK.user) as phone:
+        await phone.until("terminated")
+        for state in ("early", "confirmed", "terminated"):
+            await until_watched(site.stack)  # of states that come faster only the newest is told
+            site.endpoint.show_dialogs((DialogView("c1", state, "recipient"),))
+            await phone.until(state)
+        told = len(phone.documents)
+        phone.subscribe()
+        await phone.until("terminated", documents=told + 1)
+        assert site.stack.agent.watchers == 1
+        phone.subscribe(expires_s=0)
+        await phone.until("terminated", documents=told + 2)
+        assert site.stack.agent.watchers == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.protocol.sip.dialog_info import DialogView
 from gateway.protocol.sip.engine import CoreLimits
 from gateway.sip import (
     Answered,
@@ -30,6 +31,7 @@ from gateway.sip import (
 )
 from tests.support.sip_sipp import start_sipp
 from tests.support.sip_ua import ALICE, ANSWER, OFFER, quick_settings
+from tests.support.sip_watcher import until_watched
 
 pytestmark = pytest.mark.integration
 
@@ -232,3 +234,18 @@ async def test_transfer_is_reported(ua: Ua) -> None:
     call.refer_progress(refer, 200)
     assert isinstance(await event(call), Ended)
     await sipp.wait()
+
+
+async def test_a_lamp_is_lit_and_goes_out(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uac_subscribe", remote=ua.port)
+    for state in ("early", "confirmed", "terminated"):
+        await until_watched(ua.stack)  # of states that come faster only the newest is told
+        ua.endpoint.show_dialogs((DialogView("c1", state, "recipient"),))
+    await sipp.wait()
+    assert ua.stack.agent.watchers == 0
+
+
+async def test_a_watcher_is_told_what_there_is_and_forgotten_when_it_is_gone(ua: Ua) -> None:
+    endpoint = await ua.towards(5060)  # lets its address in without a password
+    await (await start_sipp(ua.folder, "uac_subscribe_bad", remote=endpoint.listener.port)).wait()
+    assert ua.stack.agent.watchers == 0

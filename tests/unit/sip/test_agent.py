@@ -198,7 +198,7 @@ def test_without_a_listen_user_only_the_server_may_call() -> None:
     assert one.no_call()
     one.feed(request_text(body=OFFER))
     one.new_call()
-    one.agent.remove_endpoint(1)
+    one.agent.remove_endpoint(1, one.now)
     one.take()
     one.feed(request_text(body=OFFER, branch="z9hG4bKn", call_id="c2"))
     assert one.response().status == 403
@@ -260,14 +260,16 @@ def test_options_reveals_nothing() -> None:
     response = one.response()
     assert response.status == 200
     names = {name.lower() for name in response.headers.keys()}  # noqa: SIM118  (not a dict)
-    assert names == {"via", "from", "to", "call-id", "cseq", "allow", "accept", "supported", "content-length"}
+    assert names == {"via", "from", "to", "call-id", "cseq", "allow", "accept", "supported", "allow-events",
+                     "content-length"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("method", "headers", "status"),
     [
         ("REGISTER", [], 405),
-        ("SUBSCRIBE", [], 405),
+        ("SUBSCRIBE", [], 489),
+        ("PUBLISH", [], 405),
         ("MESSAGE", [], 405),
         ("BYE", [], 481),
         ("INFO", [], 481),

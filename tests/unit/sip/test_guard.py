@@ -139,7 +139,7 @@ def test_a_mended_password_is_not_kept_waiting() -> None:
     one.feed(request_text(body=OFFER, branch="z9hG4bKz"), FOREIGN)
     assert one.statuses() == ["403 INVITE"]
     one.agent.set_endpoint(protected(listen_secret="falsch"))
-    one.agent.remove_endpoint(2)
+    one.agent.remove_endpoint(2, one.now)
     attempt(one, 9, "falsch")
     one.new_call()
 

@@ -238,7 +238,7 @@ def test_an_invite_takes_the_place_of_a_call() -> None:
 def test_an_invite_that_may_not_take_it(change: str, status: int) -> None:
     one, value = running()
     if change == "other-endpoint":
-        one.agent.remove_endpoint(1)
+        one.agent.remove_endpoint(1, one.now)
         one.agent.set_endpoint(trusted(2))
     elif change:
         value = value + change if change.startswith(";") else change

@@ -249,7 +249,7 @@ def test_info_options_and_methods_that_are_not_for_us() -> None:
     assert one.events() == []
     one.feed(request_text("OPTIONS", branch="z9hG4bK4", cseq=4, to_tag=tag))
     assert one.response().header("Accept") == "application/sdp"
-    one.feed(request_text("SUBSCRIBE", branch="z9hG4bK5", cseq=5, to_tag=tag))
+    one.feed(request_text("MESSAGE", branch="z9hG4bK5", cseq=5, to_tag=tag))
     refused = one.response()
     assert (refused.status, "INVITE" in (refused.header("Allow") or "")) == (405, True)
     one.feed(request_text("INFO", branch="z9hG4bK6", cseq=6, to_tag=tag, headers=["Require: 100rel, x, y"]))
