@@ -190,7 +190,7 @@ class Account:
             self._endpoint.set_available(False, "Ponte is stopping")
         elif self._call is None:
             link = self._link
-            up = link is not None and link.line is not None
+            up = link is not None and link.line is not None and link.line.driver.can_place
             self._endpoint.set_available(up, "" if up or link is None else _why_down(link))
 
     # ---- calls
@@ -207,7 +207,7 @@ class Account:
             refuse(invite, t.SHUTDOWN)
         elif number is None:
             refuse(invite, t.NO_NUMBER)
-        elif line is None or endpoint is None:
+        elif line is None or endpoint is None or not line.driver.can_place:
             refuse(invite, t.PAGE_UNAVAILABLE)
         elif self._in_call or line.driver.busy:
             refuse(invite, t.LINE_BUSY)

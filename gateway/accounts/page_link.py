@@ -81,7 +81,7 @@ class PageLink:
     @property
     def line(self) -> Line | None:
         """Driver and port, when a call could be made now."""
-        if self._driver is None or not self._driver.state.healthy or not self._port.connected or self._reloading:
+        if self._driver is None or not self._driver.can_take or not self._port.connected or self._reloading:
             return None
         return Line(self._driver, self._port)
 
@@ -177,9 +177,9 @@ class PageLink:
             await target.close()
 
     async def _poll(self, driver: WhatsAppDriver) -> None:
-        """Ask for the state while it is not READY: an event that was lost must not keep an account down."""
+        """Ask for the state until it is READY: an event that was lost must not keep an account down."""
         while True:
-            if not driver.state.healthy:
+            if not driver.settled:
                 try:
                     await driver.refresh()
                 except PonteError as error:
@@ -209,7 +209,7 @@ class PageLink:
         failures = 0
         while True:
             self._stir.clear()
-            if not driver.state.healthy or self._leg is not None:
+            if not driver.can_take or self._leg is not None:
                 await self._stir.wait()
                 continue
             leg = WebRtcLeg(addresses=place.local_addresses, connect_timeout_s=self._settings.webrtc_timeout_s)

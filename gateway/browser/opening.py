@@ -15,6 +15,7 @@ from gateway.browser.helper import HelperClient
 from gateway.browser.inject import Injection, build_injection, origin_of
 from gateway.browser.ownership import OPENING_URL, Claim
 from gateway.browser.page import PageTarget
+from gateway.browser.user_agent import without_headless
 from gateway.domain.errors import PeerTimeout, Unavailable
 
 PERMISSIONS: Final = (
@@ -106,7 +107,10 @@ async def _attach(
     except CdpError as error:
         raise Unavailable(f"Chrome does not let the gateway attach to the page: {error.text}") from None
     session_id = str(result.get("sessionId", ""))
-    return PageTarget(browser, target_id=target_id, session_id=session_id, injection=injection, helper=helper)
+    page = PageTarget(browser, target_id=target_id, session_id=session_id, injection=injection, helper=helper)
+    version = await browser.send("Browser.getVersion")
+    page.user_agent = without_headless(str(version.get("userAgent", "")), str(version.get("product", "")))
+    return page
 
 
 def _candidates(infos: list[dict[str, Any]], origin: str) -> list[dict[str, Any]]:

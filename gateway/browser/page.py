@@ -56,6 +56,7 @@ class PageTarget:
         microphone_taken: that code has been at the microphone before the bundle replaced it, so that a call may not
             have ours: load the page anew when no call runs.
         gone: why the page is lost; empty while it is there.
+        user_agent: for ``Emulation.setUserAgentOverride``, where the browser says ``HeadlessChrome``.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PageTarget:
         self.late = False
         self.microphone_taken = False
         self.gone = ""
+        self.user_agent: dict[str, object] | None = None
         self._cdp = cdp
         self._injection = injection
         self._helper = helper
@@ -274,6 +276,8 @@ class PageTarget:
         )
         # Timers of a hidden tab drop to one a second.
         await self.send("Emulation.setFocusEmulationEnabled", {"enabled": True})
+        if self.user_agent is not None:
+            await self.send("Emulation.setUserAgentOverride", self.user_agent)
         await self.send("Page.addScriptToEvaluateOnNewDocument", {"source": self._injection.source})
         self._leave_windows = await self._cdp.windows.follow(self.target_id, self._prepare_window)
         self._cdp.spawn(self._keep_claim(), "page-claim")
@@ -380,7 +384,7 @@ class PageTarget:
         if session_id != self.session_id or not isinstance(info, dict) or not isinstance(worker_session, str):
             return
         if info.get("type") == "service_worker":
-            self._cdp.spawn(self._answers.enable(worker_session), "page-worker-fetch")
+            self._cdp.spawn(self._set_up_worker(worker_session), "page-worker-fetch")
 
     def _detached(self, params: dict[str, Any], _: str | None) -> None:
         session_id = params.get("sessionId")
@@ -403,10 +407,19 @@ class PageTarget:
     async def _accept_dialog(self) -> None:
         await self.send("Page.handleJavaScriptDialog", {"accept": True})
 
+    async def _set_up_worker(self, session_id: str) -> None:
+        await self._answers.enable(session_id)
+        if self.user_agent is not None:
+            with contextlib.suppress(CdpError):  # a Chrome may not know it for workers
+                await self._cdp.send("Network.setUserAgentOverride", self.user_agent, session_id=session_id)
+
     async def _prepare_window(self, session_id: str) -> None:
         """Set up a window that the page opened: it may bring an audio context with it."""
         if not self.gone:
             await self._answers.enable(session_id)
+            if self.user_agent is not None:
+                with contextlib.suppress(CdpError, Unavailable):
+                    await self._cdp.send("Emulation.setUserAgentOverride", self.user_agent, session_id=session_id)
 
     async def _keep_claim(self) -> None:
         """Renew the claim until the page is gone, or another gateway has taken it: ours had run out then."""

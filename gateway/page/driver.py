@@ -84,6 +84,14 @@ class PageDriver(Protocol):
     own_number: str | None
 
     @property
+    def can_take(self) -> bool:
+        """Whether incoming calls can be had now."""
+
+    @property
+    def can_place(self) -> bool:
+        """Whether calls can be placed now."""
+
+    @property
     def busy(self) -> bool:
         """Whether the page is in a call, whoever placed it."""
 

@@ -110,12 +110,17 @@ class WhatsAppDriver:
     Args:
         target: the attached and injected page.
         listener: who is told of states, incoming calls and the media leg.
+
+    Attributes:
+        probe: what the page said last when it was asked for all that it has; None before that.
     """
 
     def __init__(self, target: PageTarget, listener: PageListener) -> None:
         self.state = PageState.INJECTING
         self.detail = "waiting for WhatsApp Web to start"
         self.own_number: str | None = None
+        self.probe: wire.Probe | None = None
+        self._can: wire.Can | None = None
         self._target = target
         self._listener = listener
         self._calls: dict[PageCallId, WhatsAppCall] = {}
@@ -127,6 +132,21 @@ class WhatsAppDriver:
         """Whether the page is in a call, whoever placed it: WhatsApp has one per session."""
         return any(not call.ended for call in self._calls.values())
 
+    @property
+    def can_take(self) -> bool:
+        """Whether incoming calls can be had: of a READY page, and of one that lacks only what they do not need."""
+        return self.state.healthy or (self.state is PageState.DEGRADED and self._can is not None and self._can.incoming)
+
+    @property
+    def can_place(self) -> bool:
+        """Whether calls can be placed; see `can_take`."""
+        return self.state.healthy or (self.state is PageState.DEGRADED and self._can is not None and self._can.outgoing)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the page is READY and its versions are known."""
+        return self.state.healthy and self.probe is not None and self.probe.state is PageState.READY
+
     def on_event(self, data: dict[str, Any]) -> None:
         """Take one event of the bundle; a bad one is logged and dropped."""
         try:
@@ -135,8 +155,8 @@ class WhatsAppDriver:
             self._log.warning("page_event_dropped", error=str(error))
             return
         match event:
-            case wire.PageStateEvent(state=state, detail=detail):
-                self._set_state(state, detail)
+            case wire.PageStateEvent(state=state, detail=detail, can=can):
+                self._set_state(state, detail, can)
             case wire.CallIncomingEvent():
                 self._incoming(event)
             case wire.CallStateEvent(id=id_, state=number, end_reason=end_reason, outgoing=outgoing):
@@ -168,7 +188,10 @@ class WhatsAppDriver:
         """
         probe = wire.parse_probe(await self._target.call("probe"))
         self.own_number = probe.ownNumber or self.own_number
-        self._set_state(probe.state, probe.detail or ", ".join(probe.missing))
+        if probe.waVersion is not None and (self.probe is None or probe.waVersion != self.probe.waVersion):
+            self._log.info("page_version", whatsapp=probe.waVersion, wajs=probe.wajsVersion)
+        self.probe = probe
+        self._set_state(probe.state, probe.detail or ", ".join(probe.missing), probe.can)
 
     async def dial(self, number: str) -> WhatsAppCall:
         """Place a call; see `gateway.page.driver.PageDriver.dial`."""
@@ -226,9 +249,9 @@ class WhatsAppDriver:
             self._calls[id_] = WhatsAppCall(self._target, id_, Peer(None, None), outgoing=True)
         return self._calls[id_]
 
-    def _set_state(self, state: PageState, detail: str) -> None:
-        if (state, detail) == (self.state, self.detail):
+    def _set_state(self, state: PageState, detail: str, can: wire.Can | None = None) -> None:
+        if (state, detail, can) == (self.state, self.detail, self._can):
             return
         self._log.info("page_state", old=self.state.value, new=state.value, detail=detail)
-        self.state, self.detail = state, detail
+        self.state, self.detail, self._can = state, detail, can
         self._listener.on_state(state, detail)

@@ -17,12 +17,20 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
+class Can(_Wire):
+    """Which calls can be had of the page, whatever else is missing."""
+
+    incoming: bool
+    outgoing: bool
+
+
 class PageStateEvent(_Wire):
     """The page's own view of its state."""
 
     type: Literal["page.state"]
     state: Annotated[PageState, Field(strict=False)]
     detail: Annotated[str, Field(max_length=1000)] = ""
+    can: Can | None = None
 
 
 class CallIncomingEvent(_Wire):
@@ -77,14 +85,31 @@ PageEvent = PageStateEvent | CallIncomingEvent | CallStateEvent | CallGoneEvent 
 _EVENTS: TypeAdapter[PageEvent] = TypeAdapter(Annotated[PageEvent, Field(discriminator="type")])
 
 
+class Check(_Wire):
+    """One thing that is needed of the page."""
+
+    name: Annotated[str, Field(max_length=100)]
+    found: bool
+    use: Annotated[str, Field(max_length=16)]
+
+
+_Version = Annotated[str, Field(max_length=64)]
+
+
 class Probe(_Wire):
     """What the bundle found in the page."""
 
     abi: int = 0
     state: Annotated[PageState, Field(strict=False)]
     detail: str = ""
+    can: Can | None = None
     ownNumber: Annotated[str, Field(pattern=r"^[0-9]{3,20}$")] | None = None
+    loggedIn: bool = False
+    waVersion: _Version | None = None
+    wajsVersion: _Version | None = None
+    needsUpdate: bool = False
     missing: list[str] = []
+    checks: Annotated[list[Check], Field(max_length=100)] = []
 
 
 class Placed(_Wire):

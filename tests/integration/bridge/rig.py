@@ -60,6 +60,8 @@ class PlayedPage:
     detail = ""
     own_number: str | None = None
     busy = False
+    can_take = True
+    can_place = True
 
     def __init__(self) -> None:
         self.call = PlayedCall(outgoing=True)

@@ -6,6 +6,7 @@ What WhatsApp does here it does without an event, late, or by another name.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -15,10 +16,11 @@ import pytest
 import pytest_asyncio
 
 from gateway.browser.cdp import connect_cdp
+from gateway.browser.discovery import chrome_version
 from gateway.browser.endpoint import parse_browser_url
 from gateway.browser.errors import PageError
 from gateway.browser.page import PageTarget
-from gateway.browser.settings import BrowserSettings
+from gateway.browser.settings import BrowserSettings, HttpSettings
 from tests.integration.wasm_server.contract_page import contract_page
 from tests.integration.wasm_server.rig import attached
 from tests.support.chromium import ChromiumProcess, chromium
@@ -38,7 +40,8 @@ async def browser() -> AsyncIterator[ChromiumProcess]:
 class Lab:
     """The page, the events of the bundle, and WhatsApp as the test plays it."""
 
-    def __init__(self, page: PageTarget, events: list[dict[str, Any]]) -> None:
+    def __init__(self, page: PageTarget, events: list[dict[str, Any]], browser: ChromiumProcess) -> None:
+        self.browser = browser
         self.page = page
         self.events = events
 
@@ -77,7 +80,7 @@ class Lab:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def opened(browser: ChromiumProcess) -> AsyncIterator[Lab]:
     async with contract_page() as url, attached(browser, url) as (page, _, events):
-        lab = Lab(page, events)
+        lab = Lab(page, events, browser)
         await lab.until_state("READY")
         yield lab
 
@@ -249,7 +252,7 @@ async def test_a_number_that_cannot_be_asked_for_is_not_said_to_be_absent(lab: L
 
 async def test_states_by_their_old_names_are_understood(browser: ChromiumProcess) -> None:
     async with contract_page() as url, attached(browser, url + "?old") as (page, _, events):
-        lab = Lab(page, events)
+        lab = Lab(page, events, browser)
         await lab.until_state("READY")
         await lab.act("active", "A", PEER, "INCOMING_RING")
         for count, name in enumerate(("ACTIVE", "ENDED"), start=1):
@@ -270,7 +273,7 @@ async def test_nothing_leaves_the_page_for_anybody_else(browser: ChromiumProcess
         attached(browser, url) as (page, _, events),
         connect_cdp(parse_browser_url(browser.http_url), BrowserSettings()) as watch,
     ):
-        lab = Lab(page, events)
+        lab = Lab(page, events, browser)
         attached_to = await watch.send("Target.attachToTarget", {"targetId": page.target_id, "flatten": True})
         watch.on("Network.requestWillBeSent", lambda params, _session: asked.append(params["request"]["url"]))
         await watch.send("Network.enable", session_id=attached_to["sessionId"])
@@ -288,3 +291,61 @@ async def test_nothing_leaves_the_page_for_anybody_else(browser: ChromiumProcess
             assert time.monotonic() < deadline, asked
             await asyncio.sleep(0.05)
         assert {one for one in asked if not one.startswith((url, "data:", "blob:"))} == {beacon}
+
+
+BROKEN: Final = {
+    "without=WAXStart": ("DEGRADED", "startWAWebVoipCall", "calls from WhatsApp work", (True, False)),
+    "without=WAXCalls": ("DEGRADED", "CallCollection", "no calls can be made or taken", (False, False)),
+    "without=WAXStack": ("DEGRADED", "getVoipStackInterface", "no calls can be made or taken", (False, False)),
+    "without=WAXLids": ("DEGRADED", "lidPnCache", "calls to WhatsApp do not", (True, False)),
+    "stack=native": ("DEGRADED", "call stack of type web", "no calls", (False, False)),
+    "plain": ("DEGRADED", "cross-origin isolat", "take --disable-web-security", (False, False)),
+    "out&without=WAXStart": ("LOGIN_REQUIRED", "startWAWebVoipCall", "scan the QR code", (False, False)),
+}
+"""What the page lacks; the state that follows, what it names, what it says of calls, and which of them can be had."""
+
+
+async def test_what_is_missing_is_named_with_what_works_and_what_to_do(browser: ChromiumProcess) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        labs = {}
+        for query in BROKEN:
+            url = await stack.enter_async_context(contract_page())  # a browser has one page of an origin
+            page, _, events = await stack.enter_async_context(attached(browser, f"{url}?{query}"))
+            labs[query] = Lab(page, events, browser)
+        for query, (state, name, sentence, can) in BROKEN.items():
+            deadline = time.monotonic() + 40
+            while True:
+                probe = await labs[query].page.call("probe")
+                if probe["state"] == state and name in probe["detail"]:
+                    break
+                assert time.monotonic() < deadline, (query, probe)
+                await asyncio.sleep(0.2)
+            assert sentence in probe["detail"], query
+            assert (probe["can"]["incoming"], probe["can"]["outgoing"]) == can, query
+            assert any(name in missing for missing in probe["missing"]) or query == "plain", query
+            assert (probe["waVersion"], probe["wajsVersion"]) == ("2.3000.77", "4.6.0")
+            found = {check["name"]: check["found"] for check in probe["checks"]}
+            assert found["isLoggedIn (WAWebUserPrefsLogin)"] is True
+            # The gates are as WhatsApp has them: nobody forced them.
+            assert ["init"] not in await labs[query].log()
+
+
+async def test_a_closed_gate_is_said_and_left_closed(lab: Lab) -> None:
+    await lab.page.evaluate("lab.gate = false, null")
+    probe = await lab.until_state("DEGRADED")
+    assert "has not enabled calls on the web for this account" in probe["detail"]
+    assert await lab.page.evaluate("WPP.whatsapp.functions.isCallingEnabled()") is False
+    await lab.page.evaluate("lab.gate = true, null")
+    await lab.until_state("READY")
+
+
+async def test_the_page_sees_an_ordinary_chrome(lab: Lab) -> None:
+    seen = await lab.page.evaluate(
+        "(async () => ({agent: navigator.userAgent, ...(await navigator.userAgentData.getHighEntropyValues("
+        "['fullVersionList', 'platform', 'architecture', 'bitness', 'platformVersion', 'uaFullVersion']))}))()"
+    )
+    version = (await chrome_version(parse_browser_url(lab.browser.http_url), HttpSettings())).product.partition("/")[2]
+    assert f" Chrome/{version.partition('.')[0]}." in seen["agent"]
+    assert "Headless" not in json.dumps(seen)
+    assert {"brand": "Chromium", "version": version} in seen["fullVersionList"]
+    assert (seen["platform"], seen["uaFullVersion"]) == ("Linux", version)

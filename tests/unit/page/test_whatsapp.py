@@ -203,3 +203,30 @@ async def test_a_command_that_fails_in_a_call_that_stands_is_a_fault(
     target.answers["end"] = PageError("call_failed", "another call is active")
     with pytest.raises(PageError):
         await seen.incoming[0].hangup()
+
+
+@pytest.mark.parametrize(
+    ("told", "takes", "places"),
+    [
+        ({"state": "READY"}, True, True),
+        ({"state": "DEGRADED"}, False, False),
+        ({"state": "DEGRADED", "can": {"incoming": True, "outgoing": False}}, True, False),
+        ({"state": "DEGRADED", "can": {"incoming": True, "outgoing": True}}, True, True),
+        ({"state": "LOGIN_REQUIRED", "can": {"incoming": True, "outgoing": True}}, False, False),
+    ],
+)
+def test_a_degraded_page_gives_what_it_still_can(
+    driver: WhatsAppDriver, told: dict[str, Any], takes: bool, places: bool
+) -> None:
+    driver.on_event({"type": "page.state", "detail": "", **told})
+    assert (driver.can_take, driver.can_place) == (takes, places)
+
+
+async def test_a_ready_page_is_asked_for_its_versions_once(driver: WhatsAppDriver, target: Target) -> None:
+    driver.on_event({"type": "page.state", "state": "READY", "detail": ""})
+    assert not driver.settled
+    target.answers["probe"] = {"state": "READY", "waVersion": "2.3000.1", "wajsVersion": "4.6.0", "checks": []}
+    await driver.refresh()
+    assert driver.settled
+    assert driver.probe is not None
+    assert driver.probe.waVersion == "2.3000.1"

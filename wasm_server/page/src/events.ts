@@ -6,7 +6,7 @@ export type PageState = 'LOADING' | 'LOGIN_REQUIRED' | 'READY' | 'DEGRADED';
 export type MediaState = 'connecting' | 'connected' | 'disconnected' | 'failed' | 'closed';
 
 export type PonteEvent =
-  | { type: 'page.state'; state: PageState; detail: string }
+  | { type: 'page.state'; state: PageState; detail: string; can: { incoming: boolean; outgoing: boolean } }
   | { type: 'call.incoming'; id: string; peer: string; phone: string | null; name: string | null; video: boolean }
   | { type: 'call.state'; id: string; state: number; end_reason: number | null; outgoing: boolean }
   | { type: 'call.gone'; id: string; end_reason: number | null; elsewhere: boolean }

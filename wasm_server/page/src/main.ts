@@ -15,8 +15,10 @@ import { ScriptUrl } from './hooks/script-url.ts';
 import { MicrophoneTracks } from './hooks/tracks.ts';
 import { Bindings } from './whatsapp/bindings.ts';
 import { Calls } from './whatsapp/calls.ts';
+import { NetworkProbe } from './whatsapp/network.ts';
 import { People } from './whatsapp/people.ts';
-import { probe } from './whatsapp/probe.ts';
+import { type Environment, StackProbe } from './whatsapp/needs.ts';
+import { type Probe, Prober } from './whatsapp/probe.ts';
 import { Session } from './whatsapp/session.ts';
 
 type PageScope = typeof globalThis & {
@@ -110,6 +112,9 @@ function install(scope: PageScope, config: PonteConfig): void {
     now,
     sleeps: driver === 'whatsapp',
   });
+  // By the prototype: `navigator.mediaDevices` is made at the first look at it, and whether the page looked is asked later.
+  const askForMicrophone = (): unknown => Reflect.get(scope.MediaDevices.prototype, 'getUserMedia');
+  const ourMicrophone = askForMicrophone();
 
   // Read by wa-js when it is evaluated; without it wa-js sends beacons to an analytics service.
   scope.WPPConfig = { ...scope.WPPConfig, disableGoogleAnalytics: true };
@@ -134,10 +139,20 @@ function install(scope: PageScope, config: PonteConfig): void {
       stopLoops();
     },
   });
-  const look = (): ReturnType<typeof probe> => {
-    const ageMs = now() - installedAt;
-    if (ageMs > WAJS_LOOKS_MS) bindings.wakeLoader();
-    return probe(bindings, scope.crossOriginIsolated, ageMs);
+  const network = new NetworkProbe(Connection);
+  const environment = (): Environment => ({
+    isolated: scope.crossOriginIsolated,
+    sharedMemory: typeof SharedArrayBuffer !== 'undefined' && typeof Atomics !== 'undefined',
+    peerConnection: typeof Connection === 'function',
+    audioWorklet: typeof WorkletNode === 'function',
+    microphone: askForMicrophone() === ourMicrophone,
+    udp: network.udp,
+  });
+  const prober = new Prober(bindings, new StackProbe(bindings, now), environment, now, installedAt);
+  const look = (): Probe => {
+    if (now() - installedAt > WAJS_LOOKS_MS) bindings.wakeLoader();
+    if (bindings.injected) network.look();
+    return prober.look();
   };
   Object.defineProperty(scope, '__ponte', {
     value: commands(engine, calls, look, stopLoops, {

@@ -6,6 +6,8 @@ import { toneOf } from '../src/engine/engine.ts';
 import { PonteError, asPonteError } from '../src/errors.ts';
 import { emitter, logger, type PonteEvent } from '../src/events.ts';
 import { jidOf, phoneOfJid } from '../src/whatsapp/people.ts';
+import { Bindings } from '../src/whatsapp/bindings.ts';
+import { type Check, StackProbe, environmentChecks, missingFrom, pageChecks, possible } from '../src/whatsapp/needs.ts';
 import { type Findings, judge } from '../src/whatsapp/probe.ts';
 
 const CONFIG = { abi: 1, driver: 'whatsapp', wasm: 'AA==', workletUrl: '/w.js', binding: '__ponteEmit' };
@@ -132,19 +134,26 @@ describe('jids', () => {
   });
 });
 
+const GOOD: Findings = {
+  hasLoader: true,
+  wajs: true,
+  injected: true,
+  authenticated: true,
+  calling: true,
+  streamMode: 'MAIN',
+  streamInfo: 'NORMAL',
+  isolated: true,
+  missing: [],
+  can: { incoming: true, outgoing: true },
+  stackPending: false,
+  unsupported: null,
+  waVersion: '2.3000.1',
+  readableMs: 0,
+  ageMs: 3000,
+};
+
 describe('the page state', () => {
-  const good: Findings = {
-    hasLoader: true,
-    wajs: true,
-    injected: true,
-    authenticated: true,
-    calling: true,
-    streamMode: 'MAIN',
-    streamInfo: 'NORMAL',
-    isolated: true,
-    missing: [],
-    ageMs: 3000,
-  };
+  const good = GOOD;
   const state = (change: Partial<Findings>) => judge({ ...good, ...change }).state;
 
   it('is READY when everything is there, and when nobody can tell what the gates say', () => {
@@ -180,5 +189,96 @@ describe('the page state', () => {
     ]) {
       assert.equal(state(change), 'DEGRADED');
     }
+  });
+});
+
+describe('what is missing', () => {
+  const environment = environmentChecks({
+    isolated: true,
+    sharedMemory: true,
+    peerConnection: true,
+    audioWorklet: true,
+    microphone: true,
+    udp: undefined,
+  });
+  const wpp = {
+    version: '4.6.0',
+    loader: { isInjected: true, isReady: true },
+    whatsapp: {
+      Stream: {},
+      CallStore: {},
+      ContactStore: {},
+      WidFactory: {},
+      ApiContact: {},
+      lidPnCache: {},
+      functions: {
+        isLoggedIn: () => true,
+        getVoipStackInterface: () => Promise.resolve({}),
+        startWAWebVoipCall: () => null,
+        queryWidExists: () => Promise.resolve(null),
+      },
+    },
+  };
+  const page = { __d: 1, require: 1, Debug: { VERSION: '2.3000.1' } };
+  const stack = { type: 'web', acceptCall: () => 1, rejectCall: () => 1, endCall: () => 1 };
+  const checked = (
+    change: Record<string, unknown> = {},
+    functions: Record<string, unknown> = {},
+    voip: Record<string, unknown> | null = stack,
+  ): Check[] => {
+    const whatsapp = { ...wpp.whatsapp, ...change, functions: { ...wpp.whatsapp.functions, ...functions } };
+    const scope = { ...page, WPP: { ...wpp, whatsapp } };
+    return [...environment, ...pageChecks(new Bindings(scope), voip)];
+  };
+
+  it('is nothing in a page that has all, whatever pairing and names would need', () => {
+    assert.deepEqual(missingFrom(checked()), []);
+    assert.deepEqual(possible(checked()), { incoming: true, outgoing: true });
+    assert.ok(checked().some((check) => check.use === 'pairing' && !check.found));
+  });
+  it('keeps calls from being placed, taken, or both, and is named', () => {
+    const without = (checks: Check[]): [string, boolean, boolean] => {
+      const { incoming, outgoing } = possible(checks);
+      return [missingFrom(checks).join(), incoming, outgoing];
+    };
+    assert.deepEqual(without(checked({}, { startWAWebVoipCall: undefined })), [
+      'startWAWebVoipCall (WAWebVoipStartCall)',
+      true,
+      false,
+    ]);
+    assert.deepEqual(without(checked({ CallStore: undefined })), ['CallCollection (WAWebCallCollection)', false, false]);
+    assert.deepEqual(without(checked({ Stream: undefined })), ['Stream (WAWebStreamModel)', true, true]);
+    assert.deepEqual(without(checked({}, {}, { ...stack, endCall: undefined })), ['endCall of the call stack', false, false]);
+    assert.deepEqual(without(checked({}, {}, { ...stack, type: 'native' })), ['call stack of type web', false, false]);
+    assert.deepEqual(without(checked({}, {}, null)), ['the call stack behind getVoipStackInterface', false, false]);
+  });
+  it('is told with what still works and what to do', () => {
+    const told = judge({ ...GOOD, missing: ['x'], can: { incoming: true, outgoing: false }, readableMs: 10_000 });
+    assert.equal(told.state, 'DEGRADED');
+    assert.match(told.detail, /calls from WhatsApp work, calls to WhatsApp do not: not found in WhatsApp Web 2.3000.1: x; update/);
+    assert.deepEqual(told.can, { incoming: true, outgoing: false });
+  });
+  it('is said beside a login, and keeps nobody from logging in', () => {
+    const told = judge({ ...GOOD, authenticated: false, missing: ['x'], readableMs: 10_000 });
+    assert.equal(told.state, 'LOGIN_REQUIRED');
+    assert.match(told.detail, /scan the QR code; .*not found.*: x/);
+  });
+  it('is a call stack that never answers, after a while', async () => {
+    let now = 0;
+    const scope = { WPP: { whatsapp: { functions: { getVoipStackInterface: () => Promise.reject(new Error('no')) } } } };
+    const probe = new StackProbe(new Bindings(scope), () => now);
+    assert.equal(probe.stack, undefined);
+    probe.look();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    assert.equal(probe.stack, null);
+    scope.WPP.whatsapp.functions.getVoipStackInterface = () => Promise.resolve(stack) as never;
+    now = 9000;
+    probe.look();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    assert.equal(probe.stack, null, 'not asked again so soon');
+    now = 10_000;
+    probe.look();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    assert.equal(probe.stack, stack);
   });
 });

@@ -58,11 +58,15 @@ interface Contact {
 }
 
 interface Functions {
+  readonly isLoggedIn?: () => boolean;
   readonly getVoipStackInterface?: () => Promise<VoipStack | null | undefined>;
   readonly startWAWebVoipCall?: (to: Wid, video: boolean, entryPoint: number, kind: number) => unknown;
   readonly isCallingEnabled?: () => unknown;
   readonly getABPropConfigValue?: (name: string) => unknown;
   readonly queryWidExists?: (wid: Wid) => Promise<unknown>;
+  readonly getUnsupportedBrowserReason?: () => unknown;
+  readonly genLinkDeviceCodeForPhoneNumber?: unknown;
+  readonly initializeAltDeviceLinking?: unknown;
 }
 
 interface LidCache {
@@ -71,7 +75,7 @@ interface LidCache {
 
 export interface Wpp {
   readonly version?: unknown;
-  readonly loader?: { readonly isReady?: boolean; readonly loaderType?: string; injectLoader?(): void };
+  readonly loader?: { readonly isInjected?: boolean; readonly isReady?: boolean; readonly loaderType?: string; injectLoader?(): void };
   on?(event: string, handler: (...args: unknown[]) => void): unknown;
   readonly conn?: { isAuthenticated?(): boolean; getMyUserWid?(): Wid };
   readonly contact?: {
@@ -85,7 +89,10 @@ export interface Wpp {
     readonly lidPnCache?: LidCache;
     readonly ApiContact?: LidCache;
     readonly functions?: Functions;
-    readonly Stream?: { readonly mode?: unknown; readonly info?: unknown };
+    readonly Stream?: { readonly mode?: unknown; readonly info?: unknown; readonly needsUpdate?: unknown };
+    readonly Conn?: { readonly ref?: unknown };
+    readonly Socket?: { logout?(): unknown; takeover?(): unknown };
+    readonly multidevice?: { readonly waSignalStore?: unknown; readonly waNoiseInfo?: unknown; readonly adv?: unknown };
     readonly UserPrefs?: { getMaybeMePnUser?(): Wid | undefined };
   };
 }
@@ -143,6 +150,17 @@ export class Bindings {
     const stream = this.attempt(() => this.whatsapp?.Stream);
     const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
     return { mode: text(stream?.mode), info: text(stream?.info) };
+  }
+
+  /** WhatsApp has a newer build for this page. */
+  get needsUpdate(): boolean {
+    return this.attempt(() => this.whatsapp?.Stream?.needsUpdate) === true;
+  }
+
+  /** Why WhatsApp thinks that this browser cannot call; null where it does not think so. */
+  get unsupported(): string | null {
+    const reason = this.attempt(() => this.functions?.getUnsupportedBrowserReason?.());
+    return typeof reason === 'string' && reason !== '' ? reason : null;
   }
 
   /** The account's own jids; empty while nobody is logged in. */

@@ -23,11 +23,11 @@ export class Session {
   private readonly tick = (): void => {
     let pause = LOOK_SETTLED_MS;
     try {
-      const { state, detail } = this.look();
-      const now = `${state} ${detail}`;
+      const { state, detail, can } = this.look();
+      const now = JSON.stringify([state, detail, can]);
       if (now !== this.last) {
         this.last = now;
-        this.emit({ type: 'page.state', state, detail });
+        this.emit({ type: 'page.state', state, detail, can });
       }
       if (state === 'LOADING') pause = LOOK_LOADING_MS;
     } catch (fault) {
