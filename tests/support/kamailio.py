@@ -22,6 +22,7 @@ from tests.support.processes import Process, running
 REALM: Final = "pbx.test"
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
+# A Contact that is a GRUU, which linphone takes where it is given, would have to be looked up in every request.
 # $sht(users=>name) holds the plain passwords. The dialog module counts the CSeq up where the PBX answers a challenge
 # itself, and corrects every later request of the dialog accordingly.
 _CONFIG: Final = """
@@ -52,10 +53,14 @@ loadmodule "uac.so"
 loadmodule "xlog.so"
 {tls_module}
 
+modparam("auth", "algorithm", "{algorithm}")
+modparam("auth", "nonce_expire", {nonce_life_s})
 modparam("htable", "htable", "users=>size=4;")
 modparam("usrloc", "db_mode", 0)
 modparam("registrar", "default_expires", 120)
 modparam("registrar", "max_expires", 600)
+modparam("registrar", "min_expires", 1)
+modparam("registrar", "gruu_enabled", 0)
 modparam("registrar", "max_contacts", 1)
 modparam("rr", "append_fromtag", 1)
 modparam("dialog", "track_cseq_updates", 1)
@@ -257,7 +262,7 @@ class Kamailio:
 
 def configuration(
     *, port: int, users: Mapping[str, str], trunk: Trunk, reception: str, modules: Path,
-    tls: KamailioTls | None = None, tls_port: int = 0,
+    tls: KamailioTls | None = None, tls_port: int = 0, algorithm: str = "MD5", nonce_life_s: int = 300,
 ) -> str:  # fmt: skip
     """The text of the configuration file.
 
@@ -269,6 +274,8 @@ def configuration(
         modules: folder of kamailio's modules.
         tls: its certificate, if it is to speak TLS.
         tls_port: the port for that.
+        algorithm: of its challenges, ``MD5`` or ``SHA-256``.
+        nonce_life_s: how long a nonce of it is good.
 
     Raises:
         ValueError: a name or secret has characters that do not belong there.
@@ -278,6 +285,7 @@ def configuration(
     tls_module = _TLS_MODULE.format(certificate=tls.certificate, key=tls.key, ca=tls.ca) if tls else ""
     return _CONFIG.format(
         tls_listen=tls_listen, tls_module=tls_module,
+        algorithm=_checked(algorithm), nonce_life_s=nonce_life_s,
         host=LOOPBACK, port=port, modules=modules, realm=REALM, users="\n".join(lines),
         trunk=_checked(trunk.user), reception=_checked(reception),
         answer_user=_checked(trunk.answer_user), answer_secret=_checked(trunk.answer_secret),
@@ -320,6 +328,8 @@ async def kamailio(
     reception: str,
     port: int = 0,
     tls: KamailioTls | None = None,
+    algorithm: str = "MD5",
+    nonce_life_s: int = 300,
     start_timeout_s: float = 15,
 ) -> AsyncIterator[Kamailio]:
     """Run a kamailio on loopback for the length of the block.
@@ -331,6 +341,8 @@ async def kamailio(
         reception: see :func:`configuration`.
         port: 0 takes a free one.
         tls: its certificate, if it is to speak TLS (Debian's package kamailio-tls-modules).
+        algorithm: see :func:`configuration`.
+        nonce_life_s: see :func:`configuration`.
         start_timeout_s: how long it may take until it listens.
 
     Raises:
@@ -342,7 +354,8 @@ async def kamailio(
     _write(
         config,
         configuration(
-            port=port, users=users, trunk=trunk, reception=reception, modules=_modules(), tls=tls, tls_port=tls_port
+            port=port, users=users, trunk=trunk, reception=reception, modules=_modules(), tls=tls, tls_port=tls_port,
+            algorithm=algorithm, nonce_life_s=nonce_life_s,
         ),
     )  # fmt: skip
     argv = [_binary(), "-f", str(config), "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(folder), "-w", str(folder)]
