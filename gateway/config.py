@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -107,6 +108,12 @@ class Settings(BaseSettings):
     sip_ws_path: Annotated[str, Field(pattern=r"^/[!-~]*$")] = Field(
         default="/ws",
         description="Path of WebSockets that are opened to a sipServer; Asterisk's. What others open may have any",
+    )
+    sip_ws_origins: Names = Field(
+        default=(),
+        description="Origins of web pages whose browsers may open a WebSocket here, separated by commas, for example "
+        "https://phone.example.com; empty: any, since a page that connects still needs the account's password, and "
+        "browsers send none by themselves. What sends no Origin is no browser and may connect in any case",
     )
     sip_tls_certificate: Path | None = Field(
         default=None,
@@ -259,7 +266,7 @@ class Settings(BaseSettings):
         default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
     )
 
-    @field_validator("allow_hosts", "webrtc_addresses", "sip_digest", mode="before")
+    @field_validator("allow_hosts", "webrtc_addresses", "sip_ws_origins", "sip_digest", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -276,6 +283,16 @@ class Settings(BaseSettings):
                 if "/" in entry:
                     raise ValueError(f"{entry!r} is not a network like 10.0.0.0/8") from None
                 check_host(entry)
+        return value
+
+    @field_validator("sip_ws_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[a-z0-9.\-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", origin):
+                raise ValueError(
+                    f"{origin!r} is no origin like https://phone.example.com (RFC 6454: lower case, no path)"
+                )
         return value
 
     @field_validator("webrtc_addresses")

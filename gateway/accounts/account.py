@@ -15,6 +15,7 @@ from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.control import CallControl
 from gateway.bridge.flows import click_to_call, sip_to_whatsapp, whatsapp_to_sip
+from gateway.bridge.phones import whatsapp_to_phones
 from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import refuse
 from gateway.domain import termination as t
@@ -142,6 +143,7 @@ class Account:
                 PartStatus(endpoint.registration.state, endpoint.registration.detail) if endpoint else _DISABLED
             ),
             listener=PartStatus(endpoint.listener.state, endpoint.listener.detail) if endpoint else _DISABLED,
+            phones=_phones(endpoint) if endpoint else _DISABLED,
             calls=(_summary(self._call),) if self._call else (),
         )
 
@@ -221,9 +223,18 @@ class Account:
 
     def _on_incoming(self, page: PageCall) -> None:
         line, endpoint, config = (self._link.line if self._link else None), self._endpoint, self._config
-        if line is None or endpoint is None or config.sip_server is None or self._in_call or self._draining:
+        phones = endpoint.phones if endpoint is not None and config.sip_server is None else []
+        nobody = config.sip_server is None and not phones
+        if line is None or endpoint is None or nobody or self._in_call or self._draining:
             # Left ringing: the account's own phone can still take it.
             self._log.info("incoming_call_left_alone", sip=endpoint is not None, busy=self._in_call)
+            return
+        if phones:
+            self._start(
+                Direction.WHATSAPP_TO_SIP,
+                line,
+                lambda call: whatsapp_to_phones(call, page, endpoint, phones),
+            )
             return
         extension = config.sip_extension or (self._link.own_number if self._link else None) or config.sip_user or ""
         self._start(
@@ -316,6 +327,14 @@ class Account:
                 self._call = self._call_task = None
                 await self._apply_page()
                 self._tell_sip()
+
+
+def _phones(endpoint: Endpoint) -> PartStatus:
+    phones = endpoint.phones
+    if not phones:
+        return PartStatus("none", "No phone is registered here")
+    browsers = sum(phone.flow.is_websocket for phone in phones)
+    return PartStatus("registered", f"{len(phones)} registered here, {browsers} of them by WebSocket")
 
 
 def _why_down(link: PageLink) -> str:

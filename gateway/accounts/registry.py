@@ -86,7 +86,10 @@ class AccountRegistry:
         """Return the state of the account's parts and calls."""
         known = self._accounts.get(account)
         if known is None:
-            return BridgeStatus(_NEVER_CONFIGURED, _NEVER_CONFIGURED, _NEVER_CONFIGURED, _NEVER_CONFIGURED)
+            return BridgeStatus(
+                page=_NEVER_CONFIGURED, media=_NEVER_CONFIGURED, registration=_NEVER_CONFIGURED,
+                listener=_NEVER_CONFIGURED, phones=_NEVER_CONFIGURED,
+            )  # fmt: skip
         return known.status()
 
     def control(self, account: AccountId, call_id: CallId) -> CallControl | None:

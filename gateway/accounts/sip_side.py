@@ -40,6 +40,7 @@ def stack_settings(settings: Settings, *, listen: bool = True) -> StackSettings:
         ws_port=settings.sip_ws_port if listen else None,
         wss_port=settings.sip_wss_port if listen else None,
         websocket_path=settings.sip_ws_path,
+        websocket_origins=settings.sip_ws_origins,
     )
 
 

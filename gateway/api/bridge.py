@@ -96,7 +96,7 @@ class BridgeEndpoints:
 
 def _status(status: BridgeStatus) -> dict[str, Any]:
     parts = {"page": status.page, "media": status.media, "registration": status.registration}
-    parts["listener"] = status.listener
+    parts |= {"listener": status.listener, "phones": status.phones}
     return {
         "state": {name: {"state": part.state, "detail": part.detail} for name, part in parts.items()},
         "calls": [_call(call) for call in status.calls],

@@ -94,6 +94,7 @@ class Call:
         self.sip_user = ""  # the extension that is rung, or that dialled; empty where it is withheld
         self.sip_name = ""
         self.sip: SipLeg | None = None
+        self.ringing: list[SipLeg] = []  # phones, until one of them answers
         self.other: SipLeg | None = None  # the leg that a transfer rings, or the one that it left
         self.page: PageCall | None = None
         self.page_answered = False
@@ -174,9 +175,10 @@ class Call:
         try:
             # All legs at once: neither side waits for the other's time-out.
             await asyncio.gather(
-                self._bounded("sip", self.sip.close(termination) if self.sip else None),
-                self._bounded("other", self.other.close(termination) if self.other else None),
-                self._bounded("page", self._close_page()),
+                self.bounded("sip", self.sip.close(termination) if self.sip else None),
+                self.bounded("other", self.other.close(termination) if self.other else None),
+                *(self.bounded("ringing", leg.close(termination)) for leg in self.ringing),
+                self.bounded("page", self._close_page()),
             )
             self.stats = await self.media.close()
         finally:
@@ -194,7 +196,8 @@ class Call:
         finally:
             await self.media.stop_page()
 
-    async def _bounded(self, leg: str, closing: Awaitable[None] | None) -> None:
+    async def bounded(self, leg: str, closing: Awaitable[None] | None) -> None:
+        """Wait for the end of a leg, no longer than `CallLimits.close_timeout_s`; what goes wrong is logged."""
         if closing is None:
             return
         try:

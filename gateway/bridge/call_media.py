@@ -27,6 +27,7 @@ class CallMedia:
         self._call_id = call_id  # the name of its session in the media plane; another one after a transfer
         self._first_id = call_id
         self._moves = 0
+        self._ringing: list[CallId] = []
         self._beside: CallId | None = None
         self._beside_negotiated: Negotiated | None = None
         self._left: MediaStats | None = None
@@ -40,10 +41,10 @@ class CallMedia:
         self.lost = asyncio.Event()  # the SIP side's media is gone for good
         self.keys = KeyPlayer(driver.play_dtmf, self._mute)
 
-    async def offer(self, local_address: str) -> str:
-        """Return our offer to the SIP side."""
+    async def offer(self, local_address: str, *, webrtc: bool = False) -> str:
+        """Return our offer to the SIP side; *webrtc*: it is a browser."""
         self._open = True
-        return await self._plane.create_offer(self._call_id, local_address=local_address)
+        return await self._plane.create_offer(self._call_id, local_address=local_address, webrtc=webrtc)
 
     async def accept(self, answer_sdp: str) -> None:
         """Take the SIP side's answer.
@@ -66,6 +67,34 @@ class CallMedia:
     async def reoffer(self, local_address: str) -> str:
         """Return an offer for a re-INVITE that has none."""
         return await self._plane.reoffer(self._call_id, local_address=local_address)
+
+    # several SIP legs that ring, until one of them answers
+
+    async def offer_ringing(self, local_address: str, *, webrtc: bool) -> tuple[CallId, str]:
+        """Return our offer to one more phone that is to ring, and the name of its media.
+
+        Args:
+            local_address: IP address that it reaches us by.
+            webrtc: it is a browser.
+        """
+        name = CallId(f"{self._first_id}-r{len(self._ringing)}")
+        self._ringing.append(name)
+        return name, await self._plane.create_offer(name, local_address=local_address, webrtc=webrtc)
+
+    async def take_ringing(self, name: CallId, answer_sdp: str) -> None:
+        """Take the answer of one of these phones: its media is the call's from now on, that of the others is freed.
+
+        Raises:
+            NoCommonCodec: it holds nothing that we offered.
+        """
+        self.negotiated = await self._plane.accept_answer(name, answer_sdp)
+        self._open, self._call_id = True, name
+        self._ringing.remove(name)
+        await self._drop_ringing()
+
+    async def _drop_ringing(self) -> None:
+        while self._ringing:
+            await self._plane.delete(self._ringing.pop())
 
     # a second SIP leg, until it takes the place of the first
 
@@ -167,6 +196,7 @@ class CallMedia:
 
     async def close(self) -> MediaStats | None:
         """Free the ports; give the call's figures, where there are any."""
+        await self._drop_ringing()
         if not self._open:
             return None
         self._open = False

@@ -52,15 +52,27 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
         over = await _within(call.limits.ring_timeout_s, _until_phone_answers(call, events), t.NO_ANSWER)
         if over is not None:
             return over
-        call.media.connect()
-        await call.media.start_page()
-        call.page_answered = True
-        await page.accept()
-        over = await _within(call.limits.accept_timeout_s, _until_page_active(call, events), t.MEDIA_FAILED)
-        if over is not None:
-            return over
-        call.enter(Answered())
-        return await in_call(call, events, endpoint)
+        return await join(call, page, events, endpoint)
+
+
+async def join(call: Call, page: PageCall, events: LegEvents, endpoint: Endpoint) -> Termination:
+    """Answer the WhatsApp call, whose phone has answered, and follow it to its end.
+
+    Args:
+        call: the call.
+        page: the ringing call of the page.
+        events: of both legs.
+        endpoint: the account's SIP side, for a transfer.
+    """
+    call.media.connect()
+    await call.media.start_page()
+    call.page_answered = True
+    await page.accept()
+    over = await _within(call.limits.accept_timeout_s, _until_page_active(call, events), t.MEDIA_FAILED)
+    if over is not None:
+        return over
+    call.enter(Answered())
+    return await in_call(call, events, endpoint)
 
 
 async def sip_to_whatsapp(
@@ -82,7 +94,7 @@ async def sip_to_whatsapp(
         events.add(invite)
         late_offer = invite.sdp is None
         if invite.sdp is None:
-            sdp = await call.media.offer(invite.local_address)
+            sdp = await call.media.offer(invite.local_address, webrtc=invite.by_websocket)
         else:
             sdp = await call.media.answer(invite.sdp, invite.local_address)
             await call.media.start_page()

@@ -170,7 +170,7 @@ def warnings(config: BridgeConfig) -> tuple[FieldFault, ...]:
     """Return what an enabled configuration leaves switched off, by the field that would switch it on."""
     if not config.enabled or config.sip_server:
         return ()
-    found = [FieldFault("sipServer", "is not set: WhatsApp calls have no SIP server to ring")]
+    found = [FieldFault("sipServer", "is not set: WhatsApp calls ring the phones that registered here, or nobody")]
     if not config.sip_listen_user:
         found.append(
             FieldFault(

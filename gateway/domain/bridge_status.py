@@ -57,10 +57,20 @@ class CallSummary:
 
 @dataclass(frozen=True, slots=True)
 class BridgeStatus:
-    """The state of every part of one account, and its calls."""
+    """The state of every part of one account, and its calls.
+
+    Attributes:
+        page: WhatsApp Web.
+        media: the WebRTC leg to it.
+        registration: ours with the SIP server.
+        listener: where calls come in.
+        phones: those that registered with us.
+        calls: in progress.
+    """
 
     page: PartStatus
     media: PartStatus
     registration: PartStatus
     listener: PartStatus
+    phones: PartStatus
     calls: tuple[CallSummary, ...] = ()

@@ -262,6 +262,11 @@ class IncomingInvite(SipCall):
         self.caller_user, self.caller_name = session.caller
         self.sdp: str | None = session.request.sdp
 
+    @property
+    def by_websocket(self) -> bool:
+        """Whether it came by a WebSocket, as from browsers."""
+        return self._server_session.flow.is_websocket
+
     def header(self, name: str) -> str | None:
         """Return a header of the INVITE."""
         return self._server_session.request.header(name)

@@ -15,8 +15,9 @@ from gateway.protocol.sip.agent import CoreEndpoint
 from gateway.protocol.sip.dialog_info import DialogView
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.events import Caller
-from gateway.protocol.sip.flow import Flow
+from gateway.protocol.sip.flow import Flow, bracketed
 from gateway.protocol.sip.message import IncomingResponse
+from gateway.protocol.sip.registrar import Binding
 from gateway.protocol.sip.registration import (
     Registration,
     RegistrationConfig,
@@ -370,6 +371,30 @@ class Endpoint:
         from_, identity = caller.headers(settings.user or settings.contact, domain)
         spec = InviteSpec(uri, from_, sdp, [*identity, *headers], settings.contact, call.sip_call_id, self.id)
         self._stack.start_outgoing(call, spec, flow, self._auth, self._other_flows(flow))
+
+    @property
+    def phones(self) -> list[Binding]:
+        """The phones that are registered here."""
+        return self._stack.agent.phones(self.id)
+
+    def ring(
+        self, phone: Binding, *, sdp: str, caller: Caller, headers: Sequence[tuple[str, str]] = ()
+    ) -> OutgoingInvite:
+        """Call a phone that is registered here, by the way that it registered by.
+
+        Args:
+            phone: the phone.
+            sdp: the offer.
+            caller: shown in From and P-Asserted-Identity.
+            headers: more headers.
+        """
+        settings, local = self.settings, bracketed(phone.flow.local[0])
+        from_, identity = caller.headers(settings.contact, local)
+        call = self._stack.new_outgoing(phone.flow.local[0])
+        spec = InviteSpec(phone.uri, from_, sdp, [*identity, *headers], settings.contact, call.sip_call_id, self.id)
+        nobody = DigestClient("", "", self._stack.token)  # the server's password is not for phones
+        self._stack.start_outgoing(call, spec, phone.flow, nobody, [])
+        return call
 
     async def probe(self, timeout_s: float) -> None:
         """Ask the server by OPTIONS whether it is alive; any answer but 408, 503 and a refused password is one.

@@ -198,7 +198,7 @@ class SipPort:
         if transport not in {"ws", "wss"}:
             return StreamWire(settings.max_message_bytes)
         if target is None:
-            return WebSocketWire(settings.max_message_bytes)
+            return WebSocketWire(settings.max_message_bytes, origins=settings.websocket_origins)
         host, number = target.fallback or target.remote
         url = (target.server_name or host, number, settings.websocket_path, transport == "wss")
         return WebSocketWire(settings.max_message_bytes, url)

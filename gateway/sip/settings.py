@@ -88,6 +88,8 @@ class StackSettings:
         wss_port: port of SIP over WebSocket with TLS.
         certificate_check_s: how often the files of our certificate are looked at, so that a renewal needs no restart.
         websocket_path: path that WebSockets to a server are opened with.
+        websocket_origins: origins of the web pages whose browsers may connect, as ``https://phone.example.com``; none:
+            any.
         keep_alive_s: an idle connection to a server is pinged after it (RFC 5626 section 4.4.1), and a WebSocket of
             either side; below the 95 to 120 s of the RFC, since home routers forget sooner.
         pong_timeout_s: and is closed when a peer that answers pings leaves one unanswered for this long.
@@ -119,6 +121,7 @@ class StackSettings:
     wss_port: int | None = None
     certificate_check_s: float = 600.0
     websocket_path: str = "/ws"
+    websocket_origins: tuple[str, ...] = ()
     keep_alive_s: float = 90.0
     pong_timeout_s: float = 10.0
     max_failover: int = 3

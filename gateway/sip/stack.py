@@ -17,6 +17,7 @@ from gateway.protocol.sip.engine import (
     Acked,
     NewCall,
     Output,
+    PhonesChanged,
     RegistrationChanged,
     ReinviteDone,
     ReplacingCall,
@@ -438,6 +439,8 @@ class SipStack:
                 self._reap_ports()
         elif isinstance(output, RegistrationChanged):
             self._on_registration(output.registration)
+        elif isinstance(output, PhonesChanged) and (endpoint := self._endpoints.get(output.endpoint)) is not None:
+            endpoint.on_status()
 
     def _incoming(self, session: ServerSession) -> IncomingInvite:
         call = IncomingInvite(self, session, max_events=self.settings.max_events, settle_s=self.settings.settle_s)

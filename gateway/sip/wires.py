@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from websockets.client import ClientProtocol
@@ -11,7 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 from websockets.uri import WebSocketURI
 
 from gateway.domain.errors import RemoteProtocolError
@@ -106,14 +107,20 @@ class WebSocketWire:
     Args:
         max_message_bytes: longest message.
         url: where we connect to: host, port, path, and whether over TLS; None when the peer connected to us.
+        origins: of the pages that may connect to us; none: any. Who sends no ``Origin`` is no browser, and may.
     """
 
-    def __init__(self, max_message_bytes: int, url: tuple[str, int, str, bool] | None = None) -> None:
+    def __init__(
+        self, max_message_bytes: int, url: tuple[str, int, str, bool] | None = None, origins: Sequence[str] = ()
+    ) -> None:
         # the library's own log would tell of each frame, personal data and all
         logger = logging.Logger("gateway.sip.websocket", logging.CRITICAL)
         self._core: ClientProtocol | ServerProtocol
         if url is None:
-            self._core = ServerProtocol(subprotocols=[_SUBPROTOCOL], max_size=max_message_bytes, logger=logger)
+            allowed = [None, *(Origin(origin) for origin in origins)] if origins else None
+            self._core = ServerProtocol(
+                origins=allowed, subprotocols=[_SUBPROTOCOL], max_size=max_message_bytes, logger=logger
+            )
         else:
             host, port, path, secure = url
             uri = WebSocketURI(secure, host, port, path, "")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sipmessage import Headers, Request
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.content import contacts_hold, encoded, takes_sdp
 from gateway.protocol.sip.dialog import DialogKey
 from gateway.protocol.sip.dialog_info import EVENT, DialogView
 from gateway.protocol.sip.digest import DigestClient
@@ -23,6 +24,7 @@ from gateway.protocol.sip.engine import (
     FinalCallback,
     NewCall,
     Output,
+    PhonesChanged,
     ReplacingCall,
 )
 from gateway.protocol.sip.events import Reason
@@ -40,12 +42,13 @@ from gateway.protocol.sip.message import (
     to_bytes,
 )
 from gateway.protocol.sip.refer import REPLACES, Replaces, parse_replaces
+from gateway.protocol.sip.registrar import Binding, Registrar, RegistrarLimits
 from gateway.protocol.sip.registration import Registration, RegistrationConfig
 from gateway.protocol.sip.reliable import RELIABLE
 from gateway.protocol.sip.session_timer import TIMER, too_brief
 from gateway.protocol.sip.sources import SourceLimits
 from gateway.protocol.sip.subscriptions import Subscriptions
-from gateway.protocol.sip.text import Via, parse_int, parse_name_addrs, parse_uri
+from gateway.protocol.sip.text import Via, parse_int, parse_uri
 from gateway.protocol.sip.timers import Timers
 from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction, State
 from gateway.protocol.sip.uac import ClientSession, InviteSpec
@@ -66,6 +69,7 @@ class AgentSettings:
     auth: AuthLimits = field(default_factory=AuthLimits)
     sources: SourceLimits = field(default_factory=SourceLimits)
     strangers: Strangers = Strangers.DROP_SCANNERS
+    registrar: RegistrarLimits = field(default_factory=RegistrarLimits)
     user_agent: str = "Ponte"
     supported: frozenset[str] = frozenset({RELIABLE, TIMER, REPLACES})
 
@@ -93,6 +97,9 @@ class Agent:
         self._challenged: list[ServerTransaction] = []
         self.counts: Counter[str] = Counter()
         self._guard = Guard(secret, token, settings.auth, settings.sources, settings.strangers, self.counts)
+        self._registrar = Registrar(
+            self._engine.heap, settings.registrar, lambda endpoint: self._engine.emit(PhonesChanged(endpoint))
+        )
 
     # input and output
 
@@ -151,6 +158,7 @@ class Agent:
         """
         for registration in self._registrations:
             registration.note_fault(flow, detail)
+        self._registrar.flow_failed(flow, now)
         self._engine.layer.flow_failed(flow, now)
         for registration in self._registrations:
             registration.flow_failed(flow, now)
@@ -158,7 +166,10 @@ class Agent:
     # endpoints
 
     def set_endpoint(self, endpoint: CoreEndpoint) -> None:
-        """Add an endpoint or replace the one of that id; calls in progress go on."""
+        """Add an endpoint or replace the one of that id; another password forgets its phones. Calls go on."""
+        old = self._endpoints.get(endpoint.id)
+        if old is not None and (old.listen_user, old.listen_secret) != (endpoint.listen_user, endpoint.listen_secret):
+            self._registrar.forget(endpoint.id)
         self._endpoints[endpoint.id] = endpoint
         self._guard.serve(self._endpoints.values())
 
@@ -167,6 +178,7 @@ class Agent:
         self._endpoints.pop(endpoint_id, None)
         self._watchers.end(endpoint_id, now)
         self._watchers.forget(endpoint_id)
+        self._registrar.forget(endpoint_id)
         self._guard.serve(self._endpoints.values())
 
     def endpoint(self, endpoint_id: int) -> CoreEndpoint | None:
@@ -185,6 +197,10 @@ class Agent:
     def watchers(self) -> int:
         """How many subscriptions there are."""
         return len(self._watchers)
+
+    def phones(self, endpoint_id: int) -> list[Binding]:
+        """Return the phones that are registered at an endpoint."""
+        return self._registrar.bindings(endpoint_id)
 
     # what we start
 
@@ -299,9 +315,9 @@ class Agent:
             self._reply(request, flow, 481, now)
         elif method == "REFER":
             self._reply(request, flow, 403, now)  # a transfer belongs to a call; nobody has us call out of the blue
-        elif method == "REGISTER" and not _contacts_hold(request):
+        elif method == "REGISTER" and not contacts_hold(request):
             self._reply(request, flow, 400, now)
-        elif method not in {"INVITE", "OPTIONS", "SUBSCRIBE"}:
+        elif method not in {"INVITE", "OPTIONS", "SUBSCRIBE", "REGISTER"}:
             self._reply(request, flow, 405, now, [("Allow", ALLOW)])
         elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
             self._reply(request, flow, 420, now, [("Unsupported", ", ".join(unsupported))])
@@ -309,6 +325,8 @@ class Agent:
             self._on_options(request, flow, now)
         elif method == "SUBSCRIBE":
             self._on_subscribe(request, flow, now)
+        elif method == "REGISTER":
+            self._on_register(request, flow, now)
         else:
             self._on_invite(request, flow, now)
 
@@ -351,6 +369,19 @@ class Agent:
         except RemoteProtocolError as error:
             transaction.respond(transaction.make(error.status, to_tag=self._stateless_tag(request.headers)), now)
 
+    def _on_register(self, request: IncomingRequest, flow: Flow, now: float) -> None:
+        """Take a phone's REGISTER (RFC 3261 section 10.3); an address alone lets nobody register."""
+        if (endpoint := self._authenticate(request, flow, now)) is None:
+            return
+        if not endpoint.listen_user:
+            self._reply(request, flow, 405, now, [("Allow", ALLOW)])
+        elif self._engine.layer.full:
+            self._reply_busy(request, flow, now)
+        else:
+            answer = self._registrar.register(endpoint.id, endpoint.listen_user, request, flow, now)
+            transaction, tag = self._engine.layer.serve(request, flow, now), self._stateless_tag(request.headers)
+            transaction.respond(transaction.make(answer.status, to_tag=tag, extra=list(answer.headers)), now)
+
     def _on_invite(self, request: IncomingRequest, flow: Flow, now: float) -> None:
         if (hops := request.header("Max-Forwards")) is not None and parse_int(hops, "Max-Forwards", 255) == 0:
             # RFC 7332 section 4: a B2BUA ends loops as a proxy does
@@ -367,9 +398,9 @@ class Agent:
             self._reply(
                 request, flow, 503, now, [("Retry-After", str(endpoint.retry_after_s)), ("Reason", str(reason))]
             )
-        elif (request.body.strip() and request.sdp is None) or _encoded(request):
+        elif (request.body.strip() and request.sdp is None) or encoded(request):
             self._reply(request, flow, 415, now, [("Accept", SDP), ("Accept-Encoding", "identity")])
-        elif not _takes_sdp(request):
+        elif not takes_sdp(request):
             self._reply(request, flow, 406, now)
         elif self._engine.layer.full or len(self._engine.sessions) >= self._engine.limits.max_sessions:
             self._reply_busy(request, flow, now)
@@ -466,21 +497,3 @@ class Agent:
 
 def _dialog_key(request: IncomingRequest) -> DialogKey:
     return (request.call_id, request.to.tag, request.from_.tag)
-
-
-def _contacts_hold(request: IncomingRequest) -> bool:
-    try:
-        parse_name_addrs([value for value in request.headers.getlist("Contact") if value != "*"])
-    except RemoteProtocolError:
-        return False
-    return True
-
-
-def _takes_sdp(request: IncomingRequest) -> bool:
-    """Return whether the caller understands the answers that we can give (RFC 3261 section 21.4.7)."""
-    accepted = {item.partition(";")[0].strip().lower() for item in request.list_header("Accept")}
-    return not accepted or not accepted.isdisjoint({SDP, "application/*", "*/*"})
-
-
-def _encoded(request: IncomingRequest) -> bool:
-    return bool(request.body) and (request.header("Content-Encoding") or "identity").strip().lower() != "identity"

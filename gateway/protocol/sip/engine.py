@@ -126,7 +126,17 @@ class RegistrationChanged:
     registration: Registration
 
 
-Output = Transmit | SessionEvent | NewCall | ReplacingCall | Acked | ReinviteDone | SessionClosed | RegistrationChanged
+@dataclass(frozen=True, slots=True)
+class PhonesChanged:
+    """Other phones are registered at an endpoint than before; *endpoint* is its id."""
+
+    endpoint: int
+
+
+Output = (
+    Transmit | SessionEvent | NewCall | ReplacingCall | Acked | ReinviteDone | SessionClosed | RegistrationChanged
+    | PhonesChanged
+)  # fmt: skip
 
 
 class Engine:

@@ -84,6 +84,7 @@ class FakeAccounts:
             media=PartStatus("closed"),
             registration=PartStatus("refused", "The SIP server answered 403"),
             listener=PartStatus("listening"),
+            phones=PartStatus("none"),
             calls=self.calls,
         )
 

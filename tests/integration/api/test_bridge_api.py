@@ -78,7 +78,7 @@ async def test_the_seed_is_accepted_stored_applied_and_masked(api: Api) -> None:
         "nodeRemoteHelper": "http://***@10.1.0.7:3000",
     }
     assert body["state"]["registration"] == {"state": "refused", "detail": "The SIP server answered 403"}
-    assert set(body["state"]) == {"page", "media", "registration", "listener"}
+    assert set(body["state"]) == {"page", "media", "registration", "listener", "phones"}
     assert body["calls"] == []
     [(account, applied)] = api.accounts.applied
     assert (account, applied.sip_pass) == (api.account, "mySecurePassword123")

@@ -12,9 +12,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from gateway.domain.errors import Unavailable
+from gateway.protocol.sip.events import Caller, Failed
 from gateway.protocol.sip.message import IncomingRequest, IncomingResponse, parse_message
 from gateway.sip import EndpointSettings, IncomingInvite, SipServer, SipStack
 from tests.support.sip_lab import authorization, request_text, response_text
@@ -129,6 +130,55 @@ async def test_only_the_subprotocol_sip_is_spoken(site: Site, offered: list[Subp
     with pytest.raises(InvalidStatus) as caught:
         await connect(site.url, subprotocols=offered)
     assert caught.value.response.status_code == 400
+
+
+async def test_only_pages_of_an_allowed_origin_connect_where_origins_are_set() -> None:
+    allowed = "https://phone.example.com"
+    settings = replace(quick_settings(), ws_port=0, shared_host="127.0.0.1", websocket_origins=(allowed,))
+    stack = SipStack(settings)
+    await stack.start()
+    url = f"ws://127.0.0.1:{stack.shared_numbers()['ws']}"
+    try:
+        for origin in (Origin(allowed), None):  # who sends none is no browser
+            async with connect(url, subprotocols=[SIP], origin=origin):
+                pass
+        for wrong in (f"{allowed}:8443", "http://phone.example.com", "https://evil.example", "null"):
+            with pytest.raises(InvalidStatus) as caught:
+                await connect(url, subprotocols=[SIP], origin=Origin(wrong))
+            assert caught.value.response.status_code == 403
+    finally:
+        await stack.close()
+
+
+async def test_a_browser_registers_is_rung_by_its_connection_and_gone_with_it(site: Site) -> None:
+    (account,) = site.stack._endpoints.values()
+
+    def register(cseq: int, *extra: str) -> str:
+        return request_text(
+            "REGISTER", uri="sip:pbx@ponte.test", via=f"Via: SIP/2.0/WS {BROWSER};branch=z9hG4bKr{cseq}", cseq=cseq,
+            contact=f"<sip:abc@{BROWSER};transport=ws;ob>;expires=300", call_id="reg", headers=extra,
+        )  # fmt: skip
+
+    async with connect(site.url, subprotocols=[SIP]) as browser:
+        await browser.send(register(1))
+        challenge = (await final(browser)).header("WWW-Authenticate") or ""
+        assert account.phones == []
+        await browser.send(register(2, authorization(challenge, method="REGISTER", uri="sip:ponte.test")))
+        granted = await final(browser)
+        assert (granted.status, granted.header("Contact")) == (200, f"<sip:abc@{BROWSER};transport=ws;ob>;expires=300")
+        (phone,) = account.phones
+        assert phone.flow.is_websocket
+        call = account.ring(phone, sdp=OFFER, caller=Caller("5511987654321", "Ana"))
+        rung = await receive(browser)
+        assert isinstance(rung, IncomingRequest)
+        assert (rung.method, str(rung.uri)) == ("INVITE", f"sip:abc@{BROWSER};transport=ws;ob")
+        assert rung.from_.name == "Ana"
+        await browser.send(response_text(rung, 486))
+        assert (await receive(browser)).method == "ACK"
+        assert isinstance(await asyncio.wait_for(call.next_event(), 5), Failed)
+    async with asyncio.timeout(5):
+        while account.phones:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_something_else_than_a_websocket(site: Site) -> None:

@@ -139,6 +139,9 @@ def test_sip_over_tls_and_websocket(tmp_path: Path) -> None:
         ({"sip_wss_port": 8443}, "sip_wss_port needs sip_tls_certificate"),
         ({"sip_ws_port": 5061, "sip_tls_port": 5061, "sip_tls_certificate": "x"}, "must differ"),
         ({"sip_ws_path": "ws"}, "sip_ws_path"),
+        ({"sip_ws_origins": "phone.example.com"}, "sip_ws_origins"),
+        ({"sip_ws_origins": "https://phone.example.com/page"}, "sip_ws_origins"),
+        ({"webrtc_addresses": "10.0.0.1,eth0"}, "webrtc_addresses"),
     ],
 )
 def test_listeners_that_cannot_be(flags: dict[str, object], sentence: str) -> None:
