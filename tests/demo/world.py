@@ -8,9 +8,9 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -93,6 +93,7 @@ class WorldOptions:
         tap: whether to look at packets, which needs root.
         token: of helper and CDP port; None makes one.
         srtp: phone and gateway speak SRTP and nothing else.
+        environment: more settings of the gateway.
     """
 
     folder: Path
@@ -103,6 +104,7 @@ class WorldOptions:
     tap: bool = True
     token: str | None = None
     srtp: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +300,7 @@ def _gateway_environment(options: WorldOptions, token: str) -> dict[str, str]:
         "PONTE_HELPER_TOKEN": token,
         "PONTE_LOG_FORMAT": "json",
         "PONTE_LOG_LEVEL": "debug",
+        **options.environment,
     }
 
 

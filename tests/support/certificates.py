@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,13 @@ class Pem:
 
     certificate: Path
     key: Path
+
+    @property
+    def spki(self) -> str:
+        """What Chromium's ``--ignore-certificate-errors-spki-list`` wants: SHA-256 of the public key, in base64."""
+        key = x509.load_pem_x509_certificate(self.certificate.read_bytes()).public_key()
+        raw = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(raw).digest()).decode()
 
 
 def _name(text: str) -> x509.Name:
