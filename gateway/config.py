@@ -115,6 +115,16 @@ class Settings(BaseSettings):
         "https://phone.example.com; empty: any, since a page that connects still needs the account's password, and "
         "browsers send none by themselves. What sends no Origin is no browser and may connect in any case",
     )
+    sip_outbound: bool = Field(
+        default=True,
+        description="Register over connections as RFC 5626 has it (instance, reg-id): a PBX that knows it keeps one "
+        "binding over reconnections and calls by the connection; others pass over it",
+    )
+    sip_gruu: bool = Field(
+        default=False,
+        description="Ask the registrar for a GRUU (RFC 5627) and use it as Contact of calls. Off, because a proxy that "
+        "gives GRUUs and does not look them up in dialogs (kamailio as it comes) loses every BYE",
+    )
     sip_tls_certificate: Path | None = Field(
         default=None,
         description="PEM file with the certificate of SIP over TLS and its chain: for the listeners, and for servers "

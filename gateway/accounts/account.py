@@ -11,6 +11,7 @@ import structlog
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
+from gateway.accounts.sip_side import with_instance
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.control import CallControl
@@ -151,6 +152,7 @@ class Account:
 
     async def _apply_sip(self, config: BridgeConfig) -> None:
         settings = self._context.endpoint_settings(config) if config.enabled else None
+        settings = with_instance(settings, self.account_id) if settings is not None else None
         if settings is None:
             if self._endpoint is not None:
                 await self._endpoint.close()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
+from gateway.domain.ids import AccountId
 from gateway.protocol.sip.agent import AgentSettings
 from gateway.protocol.sip.engine import CoreLimits
 from gateway.protocol.sip.guard import Strangers
+from gateway.protocol.sip.outbound import Instance
 from gateway.protocol.sip.target import parse_sip_server
 from gateway.sip.settings import EndpointSettings, StackSettings
 from gateway.sip.tls import TlsSettings
@@ -66,4 +70,11 @@ def endpoint_settings(config: BridgeConfig, settings: Settings) -> EndpointSetti
         listen_secret=config.sip_listen_secret or "",
         algorithms=settings.sip_digest,
         public_address=settings.public_address,
+        instance=Instance(outbound=settings.sip_outbound, gruu=settings.sip_gruu),
     )
+
+
+def with_instance(settings: EndpointSettings, account_id: AccountId) -> EndpointSettings:
+    """Return *settings* with the account's own URN (RFC 5626 section 4.1), the same after every restart."""
+    urn = uuid.uuid5(uuid.NAMESPACE_OID, f"ponte:{account_id}").urn
+    return replace(settings, instance=replace(settings.instance, urn=urn))

@@ -25,6 +25,7 @@ from gateway.domain.states import CallEvent, CallState, Direction, Origin, Termi
 from gateway.domain.termination import Result, Termination
 from gateway.media.plane import MediaStats
 from gateway.page.driver import CallRefused, PageCall
+from gateway.protocol.sip.diversion import Diverted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Call:
         self.peer_phone: str | None = None
         self.sip_user = ""  # the extension that is rung, or that dialled; empty where it is withheld
         self.sip_name = ""
+        self.diverted: tuple[Diverted, ...] = ()  # whom the PBX's call was meant for before, last first
         self.sip: SipLeg | None = None
         self.ringing: list[SipLeg] = []  # phones, until one of them answers
         self.other: SipLeg | None = None  # the leg that a transfer rings, or the one that it left
@@ -218,6 +220,8 @@ class Call:
             duration_s=round((ended - answered).total_seconds(), 3) if answered and ended else 0,
             media=asdict(self.stats) if self.stats else None,
             **{"pii.peer": self.peer_phone, "pii.sip_user": self.sip_user, "pii.sip_name": self.sip_name},
+            diverted=[one.reason or "unknown" for one in self.diverted] or None,
+            **({"pii.diverted_from": [one.user for one in self.diverted]} if self.diverted else {}),
         )
 
 

@@ -19,6 +19,7 @@ from gateway.domain.states import Answered, CallState, Dialed, RemoteRinging
 from gateway.domain.termination import Termination
 from gateway.page.driver import PageCall, PageDriver
 from gateway.protocol.sip import events as sip
+from gateway.protocol.sip.events import q850_cause
 from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 
@@ -90,6 +91,7 @@ async def sip_to_whatsapp(
     call.sip = SipLeg(invite)
     call.peer_phone = number
     call.sip_user, call.sip_name = invite.caller_user, invite.caller_name
+    call.diverted = invite.diverted
     async with leg_events() as events:
         events.add(invite)
         late_offer = invite.sdp is None
@@ -175,8 +177,8 @@ async def _until_phone_answers(call: Call, events: LegEvents) -> Termination | N
             case sip.Answered(sdp=sdp):
                 await call.media.accept(sdp)
                 return None
-            case sip.Failed(status=status):
-                return t.from_sip_failure(status)
+            case sip.Failed(status=status, reason=reason):
+                return t.from_sip_failure(status, q850_cause(reason))
             case sip.Ended():
                 return t.HANGUP
             case _:

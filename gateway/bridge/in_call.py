@@ -18,7 +18,7 @@ from gateway.domain.page_call import PageCallEvent, PageEnded
 from gateway.domain.termination import Termination
 from gateway.protocol.dtmf import parse_info
 from gateway.protocol.sip import events as sip
-from gateway.protocol.sip.events import Reason
+from gateway.protocol.sip.events import Reason, q850_cause
 from gateway.sip.call import CallEvent, IncomingInvite, OutgoingInvite, Replaced
 from gateway.sip.endpoint import Endpoint
 
@@ -69,8 +69,8 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
                 return termination
             case sip.Ended(reason=Reason(protocol="SIP", cause=408 | 481)):
                 return t.PHONE_LOST  # no answer to a refresh of the session, or none came
-            case sip.Ended() | sip.Cancelled():
-                return t.CLIENT_MEDIA_LOST if call.media.lost.is_set() else t.HANGUP
+            case sip.Ended(reason=reason) | sip.Cancelled(reason=reason):
+                return t.CLIENT_MEDIA_LOST if call.media.lost.is_set() else t.hung_up(q850_cause(reason))
             case sip.ReInvite() as reinvite:
                 await follow(call, reinvite)
             case sip.Info(content_type=content_type, body=body):
@@ -194,8 +194,8 @@ async def _until_target_answers(call: Call, events: LegEvents, refer: sip.Refer,
                 except PonteError:
                     return t.BAD_MEDIA
                 return None
-            case OtherLeg(event=sip.Failed(status=status)):
-                return t.from_sip_failure(status)
+            case OtherLeg(event=sip.Failed(status=status, reason=reason)):
+                return t.from_sip_failure(status, q850_cause(reason))
             case OtherLeg(event=sip.Ended()):
                 return t.HANGUP
             case sip.ReInvite() as reinvite:

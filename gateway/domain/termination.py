@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -68,17 +68,29 @@ INTERNAL: Final = Termination(Result.LOCAL_ERROR, "internal", 500, 41, "Internal
 SHUTDOWN: Final = Termination(Result.LOCAL_ERROR, "shutdown", 503, 41, "Ponte is stopping", retry_after_s=30)
 
 
-def from_sip_failure(status: int) -> Termination:
+def hung_up(q850_cause: int | None) -> Termination:
+    """Return the end of a call that the SIP side hung up.
+
+    Args:
+        q850_cause: what its Reason said; None where it said none.
+    """
+    return HANGUP if q850_cause is None else replace(HANGUP, q850_cause=q850_cause)
+
+
+def from_sip_failure(status: int, q850_cause: int | None = None) -> Termination:
     """Return the termination for a final failure of the SIP side (RFC 3261 section 21).
 
     Args:
         status: SIP status, 300 to 699.
+        q850_cause: what its Reason said (RFC 3326), which knows better than the status; None where it said none.
     """
     known = {
         486: ("busy", 17), 600: ("busy", 17), 603: ("declined", 21), 480: ("no_answer", 19), 408: ("no_answer", 18),
         404: ("no_such_extension", 1), 484: ("no_such_extension", 28), 487: ("cancelled", 16),
     }  # fmt: skip
     reason, cause = known.get(status, ("sip_failure", 41 if status >= 500 else 127))
+    if q850_cause is not None:
+        cause = q850_cause
     return Termination(Result.REMOTE_ERROR, reason, status, cause, f"The SIP side answered {status}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, Refused, Unavailable
+from gateway.protocol.sip.diversion import Diverted, diversions
 from gateway.protocol.sip.events import (
     Cancelled,
     Ended,
@@ -260,6 +261,7 @@ class IncomingInvite(SipCall):
         self._server_session = session
         self.request_user: str = session.request.uri.user or ""
         self.caller_user, self.caller_name = session.caller
+        self.diverted: tuple[Diverted, ...] = diversions(session.request)
         self.sdp: str | None = session.request.sdp
 
     @property

@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keep_alive_timer: asyncio.TimerHandle | None = None
+        self._keep_alive_s = port.settings.keep_alive_s
         self._heard_s = 0.0
         self._used_s = 0.0
         self._pinged_s: float | None = None
@@ -182,9 +183,16 @@ class Connection(asyncio.Protocol):
     def _arm_keep_alive(self) -> None:
         if self._wanted is None and self.flow is not None and not self.flow.is_websocket:
             return  # over TCP and TLS it is the client who keeps a flow alive (RFC 5626 section 4.4.1)
-        self._keep_alive_timer = asyncio.get_running_loop().call_later(
-            self._port.settings.keep_alive_s, self._keep_alive
-        )
+        self._keep_alive_timer = asyncio.get_running_loop().call_later(self._keep_alive_s, self._keep_alive)
+
+    def ping_within(self, flow_timer_s: int | None) -> None:
+        """Ping after at most 0.8 of the silence that the server allows; as before where it names none."""
+        most_s = self._port.settings.keep_alive_s
+        every_s = most_s if flow_timer_s is None else min(most_s, 0.8 * flow_timer_s)
+        if every_s != self._keep_alive_s and self._keep_alive_timer is not None:
+            self._keep_alive_s = every_s
+            self._keep_alive_timer.cancel()
+            self._arm_keep_alive()
 
     def _keep_alive(self) -> None:
         """Ping an idle connection; a peer that answers pings and leaves one unanswered is gone."""
@@ -193,11 +201,11 @@ class Connection(asyncio.Protocol):
             self._detail = "The SIP server does not answer on its connection any more"
             self.abort()
             return
-        wait = self._used_s + settings.keep_alive_s - loop.time()
+        wait = self._used_s + self._keep_alive_s - loop.time()
         if wait <= 0:
             self._wire.ping()
             self._flush()
             self._pinged_s = self._used_s = loop.time()
             # whether a server knows of pings is seen by its first pong only
-            wait = settings.pong_timeout_s if self._wire.answers_pings else settings.keep_alive_s
+            wait = settings.pong_timeout_s if self._wire.answers_pings else self._keep_alive_s
         self._keep_alive_timer = loop.call_later(wait, self._keep_alive)

@@ -17,6 +17,7 @@ from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.events import Caller
 from gateway.protocol.sip.flow import Flow, bracketed
 from gateway.protocol.sip.message import IncomingResponse
+from gateway.protocol.sip.outbound import Granted
 from gateway.protocol.sip.registrar import Binding
 from gateway.protocol.sip.registration import (
     Registration,
@@ -121,6 +122,19 @@ class Endpoint:
         self.publish()
         self._steer_registration()
 
+    @property
+    def _binding(self) -> Granted:
+        """What the registrar said; nothing while we are not registered."""
+        registration = self._registration
+        return registration.binding if registration is not None and registration.bound is not None else Granted()
+
+    def follow_registration(self) -> None:
+        """Use what the registrar said last."""
+        self.publish()
+        registration = self._registration
+        if self.port is not None and registration is not None and registration.bound is not None:
+            self.port.keep_alive(registration.bound, registration.binding.flow_timer_s)
+
     def show_dialogs(self, dialogs: tuple[DialogView, ...]) -> None:
         """Tell those who watch the account which calls it has (RFC 4235)."""
         self._stack.agent.show_dialogs(self.id, dialogs, self._stack.now())
@@ -144,6 +158,7 @@ class Endpoint:
                 available=self._available,
                 unavailable_text=self._unavailable_text,
                 shared=self._stack.shared_keys(),
+                gruu=self._binding.gruu,
             )
         )
 
@@ -174,7 +189,7 @@ class Endpoint:
                     RegistrationConfig(
                         sip_uri("", domain), sip_uri(settings.user, domain), settings.contact,
                         expires_s=settings.register_expires_s, retry_base_s=settings.register_retry_base_s,
-                        retry_cap_s=settings.register_retry_cap_s,
+                        retry_cap_s=settings.register_retry_cap_s, instance=settings.instance,
                     ),
                     self._auth,
                     self._flow,
@@ -369,7 +384,9 @@ class Endpoint:
         assert settings.server is not None
         domain = settings.server.domain
         from_, identity = caller.headers(settings.user or settings.contact, domain)
-        spec = InviteSpec(uri, from_, sdp, [*identity, *headers], settings.contact, call.sip_call_id, self.id)
+        spec = InviteSpec(
+            uri, from_, sdp, [*identity, *headers], settings.contact, call.sip_call_id, self.id, self._binding
+        )
         self._stack.start_outgoing(call, spec, flow, self._auth, self._other_flows(flow))
 
     @property

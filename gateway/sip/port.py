@@ -274,6 +274,17 @@ class SipPort:
         """Whether the port can send UDP to the family of *host*."""
         return (socket.AF_INET6 if ":" in host else socket.AF_INET) in self._udp
 
+    def keep_alive(self, flow: Flow, flow_timer_s: int | None) -> None:
+        """Ping the connection of *flow* before its server gives it up (RFC 5626 section 4.4.1).
+
+        Args:
+            flow: the flow.
+            flow_timer_s: what the server said; None: nothing.
+        """
+        for connection in self._live:
+            if connection.flow == flow:
+                connection.ping_within(flow_timer_s)
+
     def flow_to(self, transport: str, remote: HostPort, now: float, server_name: str = "") -> Flow:
         """Return a flow to an IP address.
 

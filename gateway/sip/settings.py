@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from gateway.protocol.sip.agent import AgentSettings
+from gateway.protocol.sip.outbound import Instance
 from gateway.protocol.sip.target import SipServer
 from gateway.sip.tls import TlsSettings
 
@@ -27,6 +28,7 @@ class EndpointSettings:
         realm: realm of our challenges.
         public_address: IP address for Via, Contact and SDP; empty: found per peer.
         contact_user: user part of Contact; empty: *user*, else *listen_user*.
+        instance: what tells the account's registration from others of the same user.
         register_expires_s: seconds asked for in REGISTER.
         register_retry_base_s: pause after the first failed REGISTER; it doubles.
         register_retry_cap_s: longest pause.
@@ -43,6 +45,7 @@ class EndpointSettings:
     realm: str = "ponte"
     public_address: str = ""
     contact_user: str = ""
+    instance: Instance = field(default_factory=Instance)
     register_expires_s: int = 300
     register_retry_base_s: float = 2.0
     register_retry_cap_s: float = 120.0

@@ -473,6 +473,7 @@ class SipStack:
             waiting.set()
         for endpoint in self._endpoints.values():
             if endpoint.owns(registration):
+                endpoint.follow_registration()
                 endpoint.on_status()
 
     async def wait_registration(self, registration: Registration, timeout_s: float) -> None:

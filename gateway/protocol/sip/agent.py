@@ -41,7 +41,7 @@ from gateway.protocol.sip.message import (
     reply_flow,
     to_bytes,
 )
-from gateway.protocol.sip.refer import REPLACES, Replaces, parse_replaces
+from gateway.protocol.sip.refer import NO_REFER_SUB, REPLACES, Replaces, parse_replaces
 from gateway.protocol.sip.registrar import Binding, Registrar, RegistrarLimits
 from gateway.protocol.sip.registration import Registration, RegistrationConfig
 from gateway.protocol.sip.reliable import RELIABLE
@@ -71,7 +71,7 @@ class AgentSettings:
     strangers: Strangers = Strangers.DROP_SCANNERS
     registrar: RegistrarLimits = field(default_factory=RegistrarLimits)
     user_agent: str = "Ponte"
-    supported: frozenset[str] = frozenset({RELIABLE, TIMER, REPLACES})
+    supported: frozenset[str] = frozenset({RELIABLE, TIMER, REPLACES, NO_REFER_SUB})
 
 
 class Agent:
@@ -420,6 +420,8 @@ class Agent:
             except RemoteProtocolError as error:
                 transaction.respond(transaction.make(error.status, to_tag=self._stateless_tag(request.headers)), now)
                 return
+            if flow.remote[0] in endpoint.sources:
+                session.gruu = endpoint.gruu
             self.counts["calls"] += 1
             self._engine.emit(ReplacingCall(session, replaced) if replaced else NewCall(session, endpoint.id))
 

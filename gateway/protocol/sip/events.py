@@ -30,6 +30,12 @@ class Reason:
         return f"{self.protocol if is_token(self.protocol) else 'SIP'};cause={self.cause}{text}"
 
 
+def q850_cause(reason: Reason | None) -> int | None:
+    """Return the Q.850 cause that a Reason tells, None where it tells none."""
+    known = reason is not None and reason.protocol.upper() == "Q.850" and 1 <= reason.cause <= 127
+    return reason.cause if reason is not None and known else None
+
+
 _CAUSE: Final = re.compile(r"[0-9]{1,3}")
 
 

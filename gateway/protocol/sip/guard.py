@@ -33,6 +33,7 @@ class CoreEndpoint:
         shared: keys of further listeners, which all accounts share.
         auth: credentials for what the PBX asks of us.
         contact_user: user part of Contact.
+        gruu: Contact of calls from the PBX's addresses; empty: the address that each came to.
         realm: realm of our challenges.
         listen_user: whom callers must be; empty: only *sources* may call.
         listen_secret: and their secret.
@@ -56,6 +57,7 @@ class CoreEndpoint:
     retry_after_s: int = 10
     unavailable_text: str = ""
     shared: frozenset[int] = frozenset()
+    gruu: str = ""
 
 
 class Strangers(enum.StrEnum):

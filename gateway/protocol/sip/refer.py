@@ -18,6 +18,7 @@ from gateway.protocol.sip.message import PHRASES, IncomingResponse
 from gateway.protocol.sip.text import clean, parse_name_addrs, parse_params, parse_uri, split_list
 
 REPLACES: Final = "replaces"
+NO_REFER_SUB: Final = "norefersub"
 SIPFRAG: Final = "message/sipfrag;version=2.0"
 _METHOD: Final = re.compile(r";method=[^;]*", re.IGNORECASE)
 
@@ -104,11 +105,12 @@ class Referral:
         expires_s: how long the subscription lives at most.
         now: monotonic seconds.
         finished: called when nothing more will be told.
+        quiet: nobody subscribed (RFC 4488): nothing is sent.
     """
 
     def __init__(
         self, engine: Engine, dialog: Dialog, auth: DigestClient, cseq: int, expires_s: int, now: float,
-        finished: Callable[[], None],
+        finished: Callable[[], None], *, quiet: bool = False,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._dialog = dialog
@@ -116,6 +118,7 @@ class Referral:
         self._cseq = cseq
         self._until = now + expires_s
         self._finished = finished
+        self._quiet = quiet
         self._busy = False
         self._over = False
         self._next: int | None = None
@@ -129,6 +132,8 @@ class Referral:
             self._over = True
             self._timer.cancel()
             self._finished()
+        if self._quiet:
+            return
         if self._busy:
             self._next = status
         else:

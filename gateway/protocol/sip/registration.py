@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sipmessage import Request
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.dialog import contact_uri
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import ALLOW, AuthenticatedRequest, Engine, RegistrationChanged
 from gateway.protocol.sip.flow import Flow
 from gateway.protocol.sip.message import PHRASES, IncomingResponse, new_request
+from gateway.protocol.sip.outbound import Granted, Instance
 from gateway.protocol.sip.text import parse_int, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timer
 
@@ -59,6 +59,7 @@ class RegistrationConfig:
         retry_cap_s: longest pause, also after a refusal.
         retry_after_cap_s: longest Retry-After that is obeyed.
         min_expires_cap_s: longest Min-Expires that is obeyed.
+        instance: what tells this registration from others of the same address of record.
     """
 
     registrar: str
@@ -70,6 +71,7 @@ class RegistrationConfig:
     retry_cap_s: float = 120.0
     retry_after_cap_s: int = 3600
     min_expires_cap_s: int = 86_400
+    instance: Instance = field(default_factory=Instance)
 
 
 class Registration:
@@ -99,6 +101,8 @@ class Registration:
         self._bound: Flow | None = None
         self._fault = ""
         self._min_expires_seen = False
+        self._instance = config.instance
+        self.binding = Granted()  # what the registrar said last; it holds while there is a `bound` flow
         self.wanted = False
         self.status = RegistrationStatus(RegistrationState.TRYING, "Looking the SIP server up")
 
@@ -166,7 +170,7 @@ class Registration:
             self._send(flow, self._expires_s, now)
 
     def _send(self, flow: Flow, expires_s: int, now: float) -> None:
-        contact = f"<{contact_uri(flow, self._config.contact_user)}>;expires={expires_s}"
+        contact = self._instance.contact(flow, self._config.contact_user, expires_s)
 
         def make() -> Request:
             self._cseq += 1
@@ -179,6 +183,7 @@ class Registration:
             headers.set("Contact", contact)
             headers.set("Expires", str(expires_s))
             headers.set("Allow", ALLOW)
+            headers.set("Supported", self._instance.supported(flow))
             return request
 
         def done(response: IncomingResponse | None, cause: str, now: float) -> None:
@@ -204,6 +209,10 @@ class Registration:
             self._retry(RegistrationState.FAILED, detail, now)
         elif response.status < 300:
             self._on_registered(flow, response, now)
+        elif response.status == 439 and self._instance.outbound:
+            # the first hop knows no flows (RFC 5626 section 6): registered without one it works
+            self._instance = replace(self._instance, outbound=False)
+            self._register(now)
         elif response.status == 423 and not self._min_expires_seen and self._take_min_expires(response):
             self._register(now)
         else:
@@ -242,6 +251,7 @@ class Registration:
         self._failures = 0
         self._min_expires_seen = False
         self._bound = flow
+        self.binding = self._instance.binding(response, flow, self._config.contact_user)
         pause = granted * self._config.refresh_share
         self._timer = self._engine.heap.at(now + pause, self.refresh)
         self._set(RegistrationStatus(RegistrationState.REGISTERED, "Registered", granted, pause))
@@ -250,13 +260,11 @@ class Registration:
         """Return the seconds granted: our Contact's, else the Expires header's, else what we asked for."""
         most = 2**31 - 1
         try:
-            mine = parse_uri(contact_uri(flow, self._config.contact_user))
-            for contact in parse_name_addrs(response.headers.getlist("Contact")):
-                uri = parse_uri(contact.uri)
-                if (uri.user, uri.host, uri.port) == (mine.user, mine.host, mine.port) and contact.params.get(
-                    "expires"
-                ):
-                    return parse_int(contact.params["expires"] or "", "expires", most)
+            own = self._instance.own(
+                parse_name_addrs(response.headers.getlist("Contact")), flow, self._config.contact_user
+            )
+            if own is not None and own.params.get("expires"):
+                return parse_int(own.params["expires"] or "", "expires", most)
             if (text := response.header("Expires")) is not None:
                 return parse_int(text, "Expires", most)
         except RemoteProtocolError:

@@ -113,12 +113,15 @@ class Session(InviteUsage):
             self._refuse_offer(transaction, 491, now)
             return
         number = next(self._engine.ids)
+        quiet = (request.header("Refer-Sub") or "").partition(";")[0].strip().lower() == "false"
         response = self._response(transaction, 202)
         self._describe(response, transaction.flow)
+        if quiet:
+            response.headers.set("Refer-Sub", "false")
         transaction.respond(response, now)
         referral = Referral(
             self._engine, self.dialog, self._auth, request.cseq, self._engine.limits.refer_expires_s, now,
-            self._referral_over,
+            self._referral_over, quiet=quiet,
         )  # fmt: skip
         self._referral = (number, referral)
         referral.tell(100, now)

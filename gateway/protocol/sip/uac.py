@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sipmessage import Request
 
@@ -14,6 +14,7 @@ from gateway.protocol.sip.engine import AuthenticatedRequest, Engine, IgnoreResp
 from gateway.protocol.sip.events import Answered, Failed, Reason, Ringing, parse_reason
 from gateway.protocol.sip.flow import Flow, Transmit
 from gateway.protocol.sip.message import PHRASES, IncomingResponse, new_request, set_headers, set_sdp
+from gateway.protocol.sip.outbound import Granted
 from gateway.protocol.sip.redirect import Redirects
 from gateway.protocol.sip.reliable import reliable_number
 from gateway.protocol.sip.session import Session, SessionState
@@ -36,6 +37,7 @@ class InviteSpec:
         contact_user: user part of Contact.
         call_id: Call-ID; a fresh one when empty.
         endpoint: id of the endpoint whose call it is; 0: none's.
+        binding: what the registrar of the account said.
     """
 
     uri: str
@@ -45,6 +47,7 @@ class InviteSpec:
     contact_user: str = ""
     call_id: str = ""
     endpoint: int = 0
+    binding: Granted = field(default_factory=Granted)
 
 
 class ClientSession(Session):
@@ -53,6 +56,7 @@ class ClientSession(Session):
     def __init__(self, engine: Engine, spec: InviteSpec, flow: Flow, auth: DigestClient) -> None:
         super().__init__(engine, flow, auth, spec.contact_user, spec.endpoint)
         self._spec = spec
+        self.gruu, self.keeps_flow = spec.binding.gruu, spec.binding.outbound
         self._uri = spec.uri
         secure = flow.transport in {"tls", "wss"}
         self._redirects = Redirects(spec.uri, engine.limits.max_redirects, secure=secure)
@@ -91,6 +95,8 @@ class ClientSession(Session):
         self._pracked.clear()
         request = new_request("INVITE", parse_uri(self._uri))
         headers = request.headers
+        if spec.binding.routes:
+            headers.setlist("Route", list(spec.binding.routes))
         headers.set("From", f"{spec.from_};tag={self._local_tag}")
         headers.set("To", f"<{spec.uri}>")
         headers.set("Call-ID", self.call_id)

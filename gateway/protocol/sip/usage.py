@@ -67,6 +67,8 @@ class InviteUsage(ABC):
         self._engine = engine
         self._auth = auth
         self._contact_user = contact_user
+        self.gruu = ""  # stands in Contact instead of the address of the flow (RFC 5627)
+        self.keeps_flow = False  # the registrar is asked to call us by the flow we came by (RFC 5626 section 4.3)
         self._dialog: Dialog | None = None
         self._unacked: _Unacked | None = None
         self._bye_waits: list[Reason | None] = []
@@ -126,7 +128,8 @@ class InviteUsage(ABC):
 
     def _describe(self, message: Request | Response, flow: Flow) -> None:
         """Add Contact, Allow and Supported, as INVITE, UPDATE and their 2xx carry them."""
-        message.headers.set("Contact", f"<{contact_uri(flow, self._contact_user)}>")
+        uri = self.gruu or contact_uri(flow, self._contact_user) + (";ob" if self.keeps_flow else "")
+        message.headers.set("Contact", f"<{uri}>")
         message.headers.set("Allow", ALLOW)
         if self._engine.supported:
             message.headers.set("Supported", ", ".join(sorted(self._engine.supported)))

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.protocol.sip.dialog_info import DialogView
 from gateway.protocol.sip.engine import CoreLimits
+from gateway.protocol.sip.outbound import Instance
 from gateway.sip import (
     Answered,
     Caller,
@@ -41,6 +42,9 @@ TRUNK = Trunk("whatsapp_trunk", "incoming_user", "incomingSecret123")
 USERS = {"whatsapp_trunk": "mySecurePassword123", "1000": "phone1000", "1001": "phone1001"}
 
 
+INSTANCE = Instance("urn:uuid:7e6a4d2c-0000-5000-8000-000000000001")
+
+
 @dataclass
 class Site:
     server: Kamailio
@@ -63,6 +67,7 @@ def settings(server: Kamailio, transport: str, password: str = USERS["whatsapp_t
     return EndpointSettings(
         server=parse_sip_server(f"{address};transport={transport}"), user=TRUNK.user, password=password,
         listen_port=0, listen_host="127.0.0.1", listen_user=TRUNK.answer_user, listen_secret=TRUNK.answer_secret,
+        instance=INSTANCE,
     )  # fmt: skip
 
 
@@ -212,3 +217,13 @@ async def test_a_phone_watches_the_account_through_the_pbx(site: Site) -> None:
         phone.subscribe(expires_s=0)
         await phone.until("terminated", documents=told + 2)
         assert site.stack.agent.watchers == 0
+
+
+@pytest.mark.parametrize("site", ["tcp"], indirect=True)
+async def test_the_pbx_gives_a_gruu_where_it_is_asked_for(site: Site) -> None:
+    await site.wait(RegistrationState.REGISTERED)
+    assert site.endpoint._binding.gruu == ""
+    await site.endpoint.update(replace(site.endpoint.settings, instance=replace(INSTANCE, gruu=True)))
+    await site.wait(RegistrationState.REGISTERED)
+    assert site.endpoint._binding.gruu.startswith(f"sip:{TRUNK.user}@")
+    assert ";gr=" in site.endpoint._binding.gruu

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.protocol.sip.dialog_info import DialogView
 from gateway.protocol.sip.engine import CoreLimits
+from gateway.protocol.sip.outbound import Granted, Instance
 from gateway.sip import (
     Answered,
     CallEvent,
@@ -50,11 +51,13 @@ class Ua:
     async def call(self) -> IncomingInvite:
         return await asyncio.wait_for(self.calls.get(), 10)
 
-    async def towards(self, port: int, transport: str = "udp", user: str = "") -> Endpoint:
+    async def towards(
+        self, port: int, transport: str = "udp", user: str = "", instance: Instance | None = None
+    ) -> Endpoint:
         return await self.stack.add_endpoint(
             EndpointSettings(
                 server=SipServer("127.0.0.1", port, transport), user=user, password="geheim", listen_port=0,
-                listen_host="127.0.0.1",
+                listen_host="127.0.0.1", instance=instance or Instance(),
             ),
             self.calls.put_nowait,
         )  # fmt: skip
@@ -168,6 +171,22 @@ async def test_registers(ua: Ua) -> None:
             changed.clear()
             await changed.wait()
     assert endpoint.registration.expires_s == 300
+    await sipp.wait()
+
+
+async def test_registers_a_flow_and_keeps_it(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "registrar_outbound", tcp=True)
+    instance = Instance("urn:uuid:7e6a4d2c-0000-5000-8000-000000000001")
+    endpoint = await ua.towards(sipp.port, "tcp", user="gw", instance=instance)
+    changed = asyncio.Event()
+    endpoint.on_status = changed.set
+    async with asyncio.timeout(10):
+        while endpoint.registration.state is not RegistrationState.REGISTERED:
+            changed.clear()
+            await changed.wait()
+    assert endpoint._binding == Granted("", ("<sip:orig@home.pbx.test;lr>",), True, 20)
+    assert endpoint.port is not None
+    assert [one._keep_alive_s for one in endpoint.port._live] == [16.0]  # 0.8 of what the registrar allows
     await sipp.wait()
 
 

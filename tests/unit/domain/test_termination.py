@@ -35,3 +35,10 @@ def test_the_table(outcome: Termination, sip_status: int, q850_cause: int, retry
 def test_failures_of_the_sip_side(status: int, reason: str, cause: int) -> None:
     found = t.from_sip_failure(status)
     assert (found.reason, found.sip_status, found.q850_cause) == (reason, status, cause)
+
+
+def test_the_pbx_says_by_itself_why() -> None:
+    assert t.from_sip_failure(480, 18).q850_cause == 18
+    assert t.hung_up(None) == t.HANGUP
+    assert t.hung_up(31).q850_cause == 31
+    assert t.hung_up(31).reason == "hangup"

@@ -273,3 +273,19 @@ def test_a_stranger_is_challenged_before_it_replaces_anything() -> None:
     one.agent.set_endpoint(protected())
     one.feed(replacing(value))
     assert one.response().status == 401
+
+
+def test_a_transfer_that_nobody_wants_to_hear_of() -> None:
+    one, session, _ = up()
+    one.feed(refer(session, BLIND, "Refer-Sub: false"))
+    accepted = one.response()
+    assert (accepted.status, accepted.header("Refer-Sub")) == (202, "false")
+    (event,) = one.events()
+    assert isinstance(event, Refer)
+    one.feed(refer(session, BLIND, cseq=11))
+    assert one.statuses() == ["491 REFER"]  # the first is still under way
+    session.refer_progress(event.request_id, 200, one.now)
+    one.run(200)
+    assert "NOTIFY" not in one.statuses()
+    one.feed(refer(session, BLIND, "Refer-Sub: true", cseq=12))
+    assert one.statuses() == ["202 REFER", "NOTIFY"]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.protocol.sip.flow import Flow
 from gateway.protocol.sip.message import IncomingRequest
+from gateway.protocol.sip.outbound import Granted, Instance
 from gateway.protocol.sip.registration import Registration, RegistrationConfig, RegistrationState
-from tests.support.sip_lab import PBX, TCP, UDP, Lab, credentials, lab, response_text
+from gateway.protocol.sip.uac import InviteSpec
+from tests.support.sip_lab import (
+    OFFER,
+    PBX,
+    TCP,
+    UDP,
+    Lab,
+    authorization,
+    credentials,
+    lab,
+    request_text,
+    response_text,
+    trusted,
+)  # fmt: skip
 
 pytestmark = pytest.mark.unit
 
@@ -225,3 +241,152 @@ def test_another_address_is_tried_after_a_failure() -> None:
     registration.start(one.now)
     one.run(40)
     assert {flow.remote[0] for flow, _, _ in one.sent} == {"192.0.2.20", "192.0.2.21"}
+
+
+URN = "urn:uuid:7e6a4d2c-0000-5000-8000-000000000001"
+OUTBOUND = replace(CONFIG, instance=Instance(URN, gruu=True))
+
+
+def kept(one: Lab, registration: Registration, flow: Flow, *headers: str, params: str = "") -> IncomingRequest:
+    """Answer a REGISTER of an instance with 200; the request."""
+    request = one.request()
+    contact = f'<sip:gw@192.0.2.99:1>;+sip.instance="<{URN.upper()}>";reg-id=1;expires=60{params}'
+    other = '<sip:gw@192.0.2.10:5080>;+sip.instance="<urn:uuid:other>";expires=9'
+    one.feed(response_text(request, 200, contact=f"{other}, {contact}", headers=headers), flow)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("flow", "supported", "contact"),
+    [
+        (UDP, "path, gruu", f'<sip:gw@192.0.2.10:5080>;+sip.instance="<{URN}>";expires=300'),
+        (
+            TCP, "path, gruu, outbound",
+            f'<sip:gw@192.0.2.10:5080;transport=tcp>;+sip.instance="<{URN}>";reg-id=1;expires=300',
+        ),
+    ],
+)  # fmt: skip
+def test_the_instance_and_its_flow(flow: Flow, supported: str, contact: str) -> None:
+    one, registration = started(flow, OUTBOUND)
+    request = kept(one, registration, flow, "Require: outbound", "Flow-Timer: 100")
+    assert (request.header("Supported"), request.header("Contact")) == (supported, contact)
+    assert registration.status.expires_s == 60  # of our own Contact, known by its instance behind whatever address
+    assert registration.binding.outbound is (flow is TCP)
+    assert registration.binding.flow_timer_s == 100
+    registration.stop(one.now, "off")
+    one.drain()
+    assert "+sip.instance" in (one.request().header("Contact") or "")
+
+
+def test_without_an_instance_nothing_is_said() -> None:
+    one, registration = started(TCP)
+    request = one.request()
+    assert (request.header("Supported"), request.header("Contact")) == (
+        "path", "<sip:gw@192.0.2.10:5080;transport=tcp>;expires=300"
+    )  # fmt: skip
+    one.feed(
+        response_text(request, 200, contact=f'{MINE};pub-gruu="sip:gw@pbx.test;gr=1"', headers=["Require: outbound"])
+    )
+    assert registration.binding == Granted()
+
+
+def test_a_first_hop_without_outbound() -> None:
+    one, registration = started(TCP, OUTBOUND)
+    one.feed(response_text(one.request(), 439), TCP)
+    again = kept(one, registration, TCP)
+    assert "reg-id" not in (again.header("Contact") or "")
+    assert again.header("Supported") == "path, gruu"
+    assert registration.status.state is RegistrationState.REGISTERED
+
+
+@pytest.mark.parametrize(
+    ("params", "gruu"),
+    [
+        (';pub-gruu="sip:gw@pbx.test;gr=urn:uuid:1"', "sip:gw@pbx.test;gr=urn:uuid:1"),
+        (';pub-gruu="tel:1"', ""), (';pub-gruu="sip:["', ""), (";pub-gruu", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_gruu(params: str, gruu: str) -> None:
+    one, registration = started(UDP, OUTBOUND)
+    kept(one, registration, UDP, params=params)
+    assert registration.binding.gruu == gruu
+
+
+@pytest.mark.parametrize(
+    ("headers", "routes"),
+    [
+        (
+            ["Service-Route: <sip:a;lr>, <sip:b;lr>", "Service-Route: <sip:c;lr>"],
+            ("<sip:a;lr>", "<sip:b;lr>", "<sip:c;lr>"),
+        ),
+        (["Service-Route: <sip:a>"], ()),
+        (["Service-Route: <sip:[;lr>"], ()),
+        ([f"Service-Route: {', '.join(['<sip:a;lr>'] * 11)}"], ()),
+        (["Path: <sip:edge;lr>"], ()),
+        ([], ()),
+    ],
+)
+def test_service_route(headers: list[str], routes: tuple[str, ...]) -> None:
+    one, registration = started()
+    one.feed(response_text(one.request(), 200, contact=MINE, headers=headers))
+    assert registration.binding.routes == routes
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("120", 120), ("1", 10), ("soon", None)])
+def test_flow_timer(text: str, seconds: int | None) -> None:
+    one, registration = started()
+    one.feed(response_text(one.request(), 200, contact=MINE, headers=[f"Flow-Timer: {text}"]))
+    assert registration.binding.flow_timer_s == seconds
+
+
+def test_a_malformed_contact_in_the_answer() -> None:
+    one, registration = started(UDP, OUTBOUND)
+    one.feed(response_text(one.request(), 200, contact='<sip:gw@[>;pub-gruu="sip:x@y"'))
+    assert registration.binding.gruu == ""
+    assert registration.status.expires_s == 300
+
+
+@pytest.mark.parametrize(
+    ("binding", "contact"),
+    [
+        (Granted(gruu="sip:gw@pbx.test;gr=1", outbound=True), "<sip:gw@pbx.test;gr=1>"),
+        (Granted(outbound=True), "<sip:gw@192.0.2.10:5080;ob>"),
+        (Granted(routes=("<sip:a;lr>", "<sip:b;lr>")), "<sip:gw@192.0.2.10:5080>"),
+    ],
+)
+def test_a_call_uses_what_the_registrar_said(binding: Granted, contact: str) -> None:
+    one = lab()
+    spec = InviteSpec("sip:100@pbx.test", "<sip:gw@pbx.test>", OFFER, contact_user="gw", binding=binding)
+    session = one.agent.invite(spec, UDP, credentials(), one.now)
+    one.drain()
+    invite = one.request()
+    assert invite.header("Contact") == contact
+    assert tuple(invite.headers.getlist("Route")) == binding.routes
+    one.feed(response_text(invite, 180))
+    session.cancel(None, one.now)
+    one.drain()
+    assert tuple(one.request().headers.getlist("Route")) == binding.routes  # RFC 3261 section 9.1
+
+
+@pytest.mark.parametrize(
+    ("host", "contact"), [(PBX[0], "<sip:gw@pbx.test;gr=1>"), ("192.0.2.77", "<sip:gw@192.0.2.10:5080>")]
+)
+def test_a_call_from_the_pbx_is_answered_with_the_gruu(host: str, contact: str) -> None:
+    one = lab()
+    one.agent.set_endpoint(trusted(gruu="sip:gw@pbx.test;gr=1", sources=frozenset({PBX[0]})))
+    if host == PBX[0]:
+        one.feed(request_text(body=OFFER))
+    else:  # from elsewhere the dialog must not depend on a proxy that it never passed
+        one.agent.set_endpoint(
+            trusted(gruu="sip:gw@pbx.test;gr=1", sources=frozenset({PBX[0]}), listen_user="u", listen_secret="s")
+        )
+        flow = replace(UDP, remote=(host, 5060))
+        one.feed(request_text(body=OFFER), flow)
+        challenge = one.response().header("WWW-Authenticate") or ""
+        header = authorization(challenge, user="u", password="s")
+        one.feed(request_text(body=OFFER, headers=[header], branch="z9hG4bKb2", cseq=2), flow)
+    session = one.new_call()
+    one.take()
+    session.ringing(one.now)
+    one.drain()
+    assert one.response().header("Contact") == contact

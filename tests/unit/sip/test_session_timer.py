@@ -76,7 +76,7 @@ def waited(one: Lab, most: float = 1000) -> float:
 def test_what_a_caller_is_answered(asked: list[str], expires: str | None, require: str | None) -> None:
     _, _, ok = called(*asked)
     assert (ok.header("Session-Expires"), ok.header("Require")) == (expires, require)
-    assert ok.header("Supported") == "100rel, replaces, timer"
+    assert ok.header("Supported") == "100rel, norefersub, replaces, timer"
 
 
 def test_too_short_an_interval_is_refused() -> None:
@@ -260,7 +260,7 @@ def test_the_peer_refreshes_by_reinvite() -> None:
 def test_our_invite_asks_and_follows_422() -> None:
     one, _, invite = dialed()
     assert (invite.header("Session-Expires"), invite.header("Min-SE")) == ("600", None)
-    assert invite.header("Supported") == "100rel, replaces, timer"
+    assert invite.header("Supported") == "100rel, norefersub, replaces, timer"
     one.feed(response_text(invite, 422, headers=["Min-SE: 900"]))
     ack, second = one.take()
     assert ack.method == "ACK"
