@@ -93,7 +93,9 @@ def _relay(browser: dict[str, object], helper: HttpEndpoint) -> BrowserEndpoint:
     port = cdp.get("port") if isinstance(cdp, dict) else None
     if not isinstance(port, int):
         raise HelperError(f"The node helper at {helper} does not say where its CDP relay is; set chromeRemoteURL")
-    return replace(helper, port=port, path="", secure=False)
+    # The helper itself says whether it speaks TLS: https in its URL may be a proxy's, which the relay is not behind.
+    secure = isinstance(cdp, dict) and cdp.get("tls") is True
+    return replace(helper, port=port, path="", secure=secure)
 
 
 def local_address_towards(host: str, port: int) -> str:

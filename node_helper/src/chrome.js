@@ -6,7 +6,8 @@ import { Launcher } from 'chrome-launcher';
 import { WebSocket } from 'ws';
 import { chromeFlags } from './flags.js';
 import { log } from './log.js';
-import { prepareProfile } from './profile.js';
+import { treeBytes } from './memory.js';
+import { leaveProfile, prepareProfile, touchProfile } from './profile.js';
 
 /**
  * @typedef {object} Pace how fast things are tried
@@ -18,6 +19,7 @@ import { prepareProfile } from './profile.js';
  * @property {number} check_ms between questions whether Chrome still answers
  * @property {number} check_timeout_ms for one answer
  * @property {number} checks_lost lost answers in a row after which Chrome is killed
+ * @property {number} loop_failures ends in a row, none of them steady, that count as a crash loop
  */
 
 /** @type {Pace} */
@@ -30,7 +32,10 @@ export const PACE = {
   check_ms: 10_000,
   check_timeout_ms: 10_000,
   checks_lost: 3,
+  loop_failures: 5,
 };
+
+/** What of the configuration concerns one Chrome. @typedef {Pick<import('./config.js').Config, 'chrome' | 'flags' | 'url' | 'memoryBytes'> & {profile: string}} ChromeConfig */
 
 /**
  * Starts Chrome and keeps it running until told to stop.
@@ -49,22 +54,31 @@ export class Chrome {
   flags = [];
   /** Chrome's own CDP port on loopback, 0 while it is not running. */
   port = 0;
+  /** Ends in a row, none of them steady. */
+  failures = 0;
+  /** @type {number | null} of Chrome and all that it started, at the last check */
+  memoryBytes = null;
 
   /** @type {import('node:child_process').ChildProcess | null} */
   #process = null;
   #wake = new AbortController();
   #stopping = false;
-  #ordered = false;
+  #runningSince = 0;
+  /** Why it is restarted by us; empty: it is not. */
+  #ordered = '';
   #events = new EventEmitter();
   #config;
+  #idle;
   #pace;
 
   /**
-   * @param {import('./config.js').Config} config
+   * @param {ChromeConfig} config
    * @param {Partial<Pace>} [pace]
+   * @param {(port: number) => Promise<boolean>} [idle] whether Chrome could be restarted without ending a call
    */
-  constructor(config, pace = {}) {
+  constructor(config, pace = {}, idle = () => Promise.resolve(true)) {
     this.#config = config;
+    this.#idle = idle;
     this.#pace = { ...PACE, ...pace };
   }
 
@@ -72,9 +86,18 @@ export class Chrome {
     return this.#process?.pid ?? null;
   }
 
+  get profile() {
+    return this.#config.profile;
+  }
+
+  /** Whether it ended again and again, and has not been up for long since. */
+  get crashLoop() {
+    const steady = this.state === 'running' && Date.now() - this.#runningSince >= this.#pace.steady_ms;
+    return this.failures >= this.#pace.loop_failures && !steady;
+  }
+
   /** Start, watch and restart Chrome until `stop`. */
   async run() {
-    let failures = 0;
     while (!this.#stopping) {
       const started = Date.now();
       try {
@@ -84,25 +107,33 @@ export class Chrome {
       }
       if (this.#stopping) break;
       const ordered = this.#ordered;
-      this.#ordered = false;
-      failures = ordered || Date.now() - started >= this.#pace.steady_ms ? 0 : failures + 1;
-      const pause_ms = Math.min(this.#pace.backoff_min_ms * 2 ** Math.max(failures - 1, 0), this.#pace.backoff_max_ms);
+      this.#ordered = '';
+      const steady = Date.now() - started >= this.#pace.steady_ms;
+      this.failures = ordered ? 0 : steady ? 1 : this.failures + 1;
+      const pause_ms = Math.min(this.#pace.backoff_min_ms * 2 ** Math.max(this.failures - 1, 0), this.#pace.backoff_max_ms);
       this.restarts += 1;
       this.state = ordered ? 'starting' : 'failed';
-      this.detail = ordered ? 'Chrome is being restarted as asked' : `Chrome ended: ${this.lastExit}; it is started again`;
+      this.detail = ordered || `Chrome ended: ${this.lastExit}; it is started again`;
+      if (this.crashLoop) this.detail = `Chrome ended ${this.failures} times in a row: ${this.lastExit}; see the log, it is tried on`;
       log(ordered ? 'info' : 'warning', 'chrome.ended', { last_exit: this.lastExit, next_try_ms: pause_ms });
+      if (this.failures === this.#pace.loop_failures) log('error', 'chrome.crash_loop', { failures: this.failures, last_exit: this.lastExit });
       await sleep(ordered ? 0 : pause_ms, undefined, { signal: this.#wake.signal }).catch(() => {});
     }
+    await leaveProfile(this.#config.profile);
     this.state = 'stopped';
     this.#events.emit('stopped');
   }
 
-  /** End the running Chrome; `run` starts another one. */
-  async restart() {
+  /**
+   * End the running Chrome; `run` starts another one.
+   *
+   * @param {string} [why] a sentence
+   */
+  async restart(why = 'Chrome is being restarted as asked') {
     if (!this.#process) return;
-    this.#ordered = true;
+    this.#ordered = why;
     this.state = 'starting';
-    this.detail = 'Chrome is being restarted as asked';
+    this.detail = why;
     await this.#end();
   }
 
@@ -162,6 +193,7 @@ export class Chrome {
       this.port = launcher.port ?? 0;
       this.version = await askVersion(this.port, this.#pace.start_ms);
       this.state = 'running';
+      this.#runningSince = Date.now();
       this.detail = this.version;
       log('info', 'chrome.running', { pid: this.pid, version: this.version, restarts: this.restarts });
       const watching = new AbortController();
@@ -203,12 +235,37 @@ export class Chrome {
         await sleep(this.#pace.check_ms, undefined, { signal });
         await askVersion(this.port, this.#pace.check_timeout_ms);
         lost = 0;
+        if (await this.#tooLarge(signal)) return;
       } catch {
         if (signal.aborted) return;
         lost += 1;
       }
     }
     log('warning', 'chrome.hangs', { pid: this.pid });
+  }
+
+  /**
+   * Look after profile and memory of a Chrome that answers.
+   *
+   * @param {AbortSignal} signal
+   * @returns {Promise<boolean>} whether it has to be restarted, and may be
+   */
+  async #tooLarge(signal) {
+    const { profile, memoryBytes: limit } = this.#config;
+    await touchProfile(profile);
+    this.memoryBytes = this.pid === null ? null : await treeBytes(this.pid);
+    if (signal.aborted) return false;
+    this.detail = this.version;
+    if (!limit || (this.memoryBytes ?? 0) <= limit) return false;
+    const used = `${Math.round((this.memoryBytes ?? 0) / 2 ** 20)} MB`;
+    if (!(await this.#idle(this.port))) {
+      this.detail = `Chrome uses ${used}, more than it may, and is restarted once no call runs`;
+      return false;
+    }
+    if (signal.aborted) return false;
+    this.#ordered = `Chrome used ${used}, more than it may, and is restarted while no call runs`;
+    log('warning', 'chrome.too_large', { memory_bytes: this.memoryBytes, limit_bytes: limit });
+    return true;
   }
 
   /**

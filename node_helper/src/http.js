@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 
 /** @typedef {import('node:http').IncomingMessage} Request */
 /** @typedef {import('node:http').ServerResponse} Response */
@@ -23,9 +24,12 @@ export function sendJson(response, status, content) {
  * A server with bounds on what a peer may hold open.
  *
  * @param {(request: Request, response: Response) => void} listener
+ * @param {import('./config.js').Tls} [tls] certificate and key; without them it speaks plain HTTP
+ * @returns {import('node:http').Server}
  */
-export function makeServer(listener) {
-  const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 }, listener);
+export function makeServer(listener, tls) {
+  const bounds = { requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 };
+  const server = tls ? createTlsServer({ ...bounds, ...tls, minVersion: 'TLSv1.2' }, listener) : createServer(bounds, listener);
   server.maxConnections = 128;
   return server;
 }

@@ -1,3 +1,11 @@
+const KEPT = 500;
+
+/** @type {string[]} */
+const kept = [];
+
+/** @param {number} lines @returns {string[]} the last lines of this process's log */
+export const lastLines = (lines) => kept.slice(-lines);
+
 /**
  * Logs as JSON lines on stderr; stdout is for the ready line alone.
  *
@@ -6,5 +14,7 @@
  * @param {Record<string, unknown>} [fields] no personal data, no tokens
  */
 export function log(level, event, fields = {}) {
-  process.stderr.write(`${JSON.stringify({ timestamp: new Date().toISOString(), level, event, ...fields })}\n`);
+  const line = JSON.stringify({ timestamp: new Date().toISOString(), level, event, ...fields });
+  if (kept.push(line) > KEPT) kept.shift();
+  process.stderr.write(`${line}\n`);
 }

@@ -25,7 +25,7 @@ try {
     stopping = true;
     log('info', 'helper.stopping', { why });
     setTimeout(() => {
-      helper.chrome.kill();
+      helper.kill();
       process.exit(1);
     }, STOP_LIMIT_MS).unref();
     helper.stop().then(() => process.exit(0), () => process.exit(1));
@@ -37,7 +37,8 @@ try {
     process.stdin.on('error', () => { stop('parent gone'); });
     process.stdin.resume();
   }
-  process.stdout.write(`${JSON.stringify({ event: 'ready', port: helper.port, cdp_port: helper.cdpPort })}\n`);
+  const { port, cdpPort: cdp_port, profiles } = helper;
+  process.stdout.write(`${JSON.stringify({ event: 'ready', port, cdp_port, profiles })}\n`);
 } catch (error) {
   log('error', 'helper.not_started', { detail: say(error) });
   process.exit(error instanceof ConfigError ? 2 : 1);

@@ -5,19 +5,25 @@ import { makeServer, sendJson } from './http.js';
 
 const MAX_JSON_BYTES = 16 * 1024 * 1024; // /json/protocol is 1.5 MB
 const CHROME_TIMEOUT_MS = 10_000;
+const HANDOVER_MS = 1000;
 const HTTP_PATH = /^\/json(\/(version|list|protocol|new|activate|close)([/?].*)?)?\/?$/;
 const SOCKET_PATH = /^\/devtools\/(browser|page)\/[0-9A-Za-z-]+$/;
 
 /**
  * Makes Chrome's loopback CDP port reachable: HTTP with Host rewritten both ways, websockets as raw bytes.
  *
- * @param {{token: string, chrome: import('./chrome.js').Chrome}} parts
+ * A page has one controller: whoever drives it over a websocket of the page's own keeps everybody else out of that. The
+ * browser's websocket, which the gateway and `ponte doctor` share, has the gateway's mark in the page for that.
+ *
+ * @param {{token: string, chrome: import('./chrome.js').Chrome, tls?: import('./config.js').Tls | undefined}} parts
  * @returns {{server: import('node:http').Server, closeSockets: () => void}}
  */
-export function makeRelay({ token, chrome }) {
+export function makeRelay({ token, chrome, tls }) {
   const guard = makeGuard(token);
   /** @type {Set<import('node:stream').Duplex>} */
   const sockets = new Set();
+  /** @type {Set<string>} paths of pages that somebody drives */
+  const controlled = new Set();
 
   const server = makeServer((request, response) => {
     const refused = guard(request.headers);
@@ -25,8 +31,26 @@ export function makeRelay({ token, chrome }) {
     else if (!HTTP_PATH.test(request.url ?? '')) {
       sendJson(response, 404, { code: 'not_found', detail: 'The relay has /json/… and websockets under /devtools/ only' });
     } else if (chrome.port === 0) sendJson(response, 503, { code: 'chrome_down', detail: chrome.detail });
-    else relayHttp(request, response, chrome.port);
-  });
+    else relayHttp(request, response, chrome.port, tls !== undefined);
+  }, tls);
+
+  /**
+   * Be the controller of a page, once the last one has gone: it may be about to.
+   *
+   * @param {string} path
+   * @param {import('node:stream').Duplex} socket
+   * @param {number} deadline
+   * @param {() => void} begin
+   */
+  function control(path, socket, deadline, begin) {
+    if (socket.destroyed) return;
+    if (!controlled.has(path)) {
+      controlled.add(path);
+      socket.once('close', () => controlled.delete(path));
+      begin();
+    } else if (Date.now() > deadline) refuse(socket, 409, 'Somebody drives this page already');
+    else setTimeout(() => { control(path, socket, deadline, begin); }, 20).unref();
+  }
 
   server.on('upgrade', (request, socket, head) => {
     const refused = guard(request.headers);
@@ -34,8 +58,15 @@ export function makeRelay({ token, chrome }) {
     else if (!SOCKET_PATH.test(request.url ?? '')) refuse(socket, 404, 'No websocket at this path');
     else if (chrome.port === 0) refuse(socket, 503, chrome.detail);
     else {
+      const path = request.url ?? '';
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
+      if (path.startsWith('/devtools/page/')) {
+        control(path, socket, Date.now() + HANDOVER_MS, () => {
+          relaySocket(request, /** @type {import('node:net').Socket} */ (socket), head, chrome.port);
+        });
+        return;
+      }
       relaySocket(request, /** @type {import('node:net').Socket} */ (socket), head, chrome.port);
     }
   });
@@ -47,8 +78,9 @@ export function makeRelay({ token, chrome }) {
  * @param {import('./http.js').Request} request
  * @param {import('./http.js').Response} response
  * @param {number} port
+ * @param {boolean} secure whether we are reached over TLS
  */
-function relayHttp(request, response, port) {
+function relayHttp(request, response, port, secure) {
   const local = request.socket.localAddress ?? '127.0.0.1';
   const own = request.headers.host ?? `${local.includes(':') ? `[${local}]` : local}:${request.socket.localPort}`;
   const asked = httpRequest(
@@ -65,7 +97,10 @@ function relayHttp(request, response, port) {
       });
       answer.once('error', failed);
       answer.once('end', () => {
-        const body = Buffer.concat(parts).toString('utf8').replaceAll(`127.0.0.1:${port}`, own);
+        const body = Buffer.concat(parts)
+          .toString('utf8')
+          .replaceAll(`ws://127.0.0.1:${port}`, `${secure ? 'wss' : 'ws'}://${own}`)
+          .replaceAll(`127.0.0.1:${port}`, own);
         response.writeHead(answer.statusCode ?? 502, {
           'Content-Type': answer.headers['content-type'] ?? 'application/json; charset=UTF-8',
           'Content-Length': Buffer.byteLength(body),

@@ -1,6 +1,8 @@
 import { WebSocket } from 'ws';
 import { getJson } from './chrome.js';
 
+const MAX_ANSWER_BYTES = 32 * 1024 * 1024; // a screenshot is some MB
+
 /** What went wrong with a page, as an HTTP answer. */
 export class TargetError extends Error {
   /**
@@ -41,9 +43,9 @@ export async function answerInTarget(port, id, sdp, timeout_ms) {
   if (!pages.some((page) => page.id === id && page.type === 'page')) {
     throw new TargetError(404, 'no_such_target', 'Chrome has no page with this id');
   }
-  const result = /** @type {{value?: {sdp?: unknown, error?: string, missing?: boolean}}} */ (
-    await evaluate(port, id, answerExpression(sdp), deadline - Date.now())
-  );
+  const params = { expression: answerExpression(sdp), awaitPromise: true, returnByValue: true, userGesture: true };
+  const evaluated = await inTarget(port, id, 'Runtime.evaluate', params, deadline - Date.now());
+  const result = /** @type {{value?: {sdp?: unknown, error?: string, missing?: boolean}}} */ (evaluated.result ?? {});
   if (result.value?.missing) {
     throw new TargetError(409, 'not_injected', 'The page does not have the bundle; the gateway has to inject it first');
   }
@@ -54,18 +56,22 @@ export async function answerInTarget(port, id, sdp, timeout_ms) {
 }
 
 /**
- * @param {number} port
- * @param {string} id
- * @param {string} expression
+ * Send one CDP command to a page.
+ *
+ * @param {number} port Chrome's CDP port
+ * @param {string} id target id
+ * @param {string} method
+ * @param {Record<string, unknown>} params
  * @param {number} timeout_ms
- * @returns {Promise<unknown>} the remote object
+ * @returns {Promise<Record<string, unknown>>} the command's result
+ * @throws {TargetError}
  */
-function evaluate(port, id, expression, timeout_ms) {
+export function inTarget(port, id, method, params, timeout_ms) {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/devtools/page/${id}`, {
       perMessageDeflate: false,
       handshakeTimeout: Math.max(timeout_ms, 1),
-      maxPayload: 1024 * 1024,
+      maxPayload: MAX_ANSWER_BYTES,
     });
     const timer = setTimeout(() => {
       finish(() => { reject(new TargetError(504, 'page_timeout', 'The page did not answer in time')); });
@@ -76,19 +82,16 @@ function evaluate(port, id, expression, timeout_ms) {
       socket.terminate();
       settle();
     }
-    socket.once('open', () => {
-      const params = { expression, awaitPromise: true, returnByValue: true, userGesture: true };
-      socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
-    });
+    socket.once('open', () => { socket.send(JSON.stringify({ id: 1, method, params })); });
     socket.on('message', (data) => {
-      /** @type {{id?: number, result?: {result?: unknown}, error?: {message?: string}}} */
+      /** @type {{id?: number, result?: Record<string, unknown>, error?: {message?: string}}} */
       const message = JSON.parse(String(data));
       if (message.id !== 1) return;
       finish(() => {
         if (message.error) {
           reject(new TargetError(502, 'page_changed', `The page changed meanwhile: ${message.error.message ?? ''}`));
         } else {
-          resolve(message.result?.result ?? {});
+          resolve(message.result ?? {});
         }
       });
     });

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeGuard } from '../src/auth.js';
-import { ConfigError, isLoopback, readConfig, splitFlags } from '../src/config.js';
+import { ConfigError, isLoopback, isPublic, readConfig, splitFlags } from '../src/config.js';
 import { mergeFeatures } from '../src/flags.js';
+import { Clock } from '../src/host.js';
 
 test('defaults are those of the contract', () => {
   const config = readConfig({});
   assert.deepEqual(
-    [config.host, config.port, config.cdpHost, config.cdpPort, config.url],
+    [config.host, config.port, config.cdpHost, config.profiles[0]?.cdpPort, config.url],
     ['127.0.0.1', 3000, '127.0.0.1', 9223, 'about:blank'],
   );
 });
@@ -15,10 +16,48 @@ test('defaults are those of the contract', () => {
 test('an address that others reach needs a token', () => {
   for (const name of ['PONTE_HELPER_HOST', 'PONTE_HELPER_CDP_HOST']) {
     assert.throws(() => readConfig({ [name]: '0.0.0.0' }), new RegExp(`${name} is not loopback`));
-    assert.equal(readConfig({ [name]: '0.0.0.0', PONTE_HELPER_TOKEN: 'secret' }).token, 'secret');
+    assert.equal(readConfig({ [name]: '10.1.2.3', PONTE_HELPER_TOKEN: 'secret' }).token, 'secret');
+    assert.throws(() => readConfig({ [name]: '8.8.8.8', PONTE_HELPER_TOKEN: 'secret' }), new RegExp(`${name} is a public address`));
   }
   assert.ok(isLoopback('::1') && isLoopback('127.0.0.5') && isLoopback('localhost'));
   assert.ok(!isLoopback('::') && !isLoopback('127.0.0.1.example') && !isLoopback('10.0.0.1'));
+});
+
+test('a public address is one that more than a private network reaches', () => {
+  for (const address of ['10.0.0.7', '172.31.0.1', '192.168.1.2', '127.0.0.1', 'localhost', '::1', 'fd00::7', 'fe80::1%eth0', '100.64.0.1']) {
+    assert.ok(!isPublic(address), address);
+  }
+  for (const address of ['8.8.8.8', '172.32.0.1', '2001:db8::1']) assert.ok(isPublic(address), address);
+  assert.ok(!isPublic('0.0.0.0', ['127.0.0.1', '10.0.0.7', '2001:db8::1']));
+  assert.ok(isPublic('0.0.0.0', ['10.0.0.7', '8.8.8.8']));
+  assert.ok(isPublic('::', ['10.0.0.7', '2001:db8::1']));
+  assert.ok(!isPublic('::', ['::1', 'fe80::1', '10.0.0.7']));
+});
+
+test('profiles have folders and relay ports of their own', () => {
+  const { named, profiles } = readConfig({ PONTE_HELPER_PROFILES: 'sales, support', PONTE_HELPER_PROFILE: '/p', PONTE_HELPER_CDP_PORT: '9300' });
+  assert.ok(named);
+  assert.deepEqual(profiles, [
+    { name: 'sales', folder: '/p/sales', cdpPort: 9300 },
+    { name: 'support', folder: '/p/support', cdpPort: 9301 },
+  ]);
+  const one = readConfig({ PONTE_HELPER_PROFILE: '/p' });
+  assert.deepEqual([one.named, one.profiles], [false, [{ name: 'default', folder: '/p', cdpPort: 9223 }]]);
+});
+
+test('the clock tells a step and a difference', () => {
+  let wall = Date.UTC(2026, 0);
+  let steady = 0;
+  const clock = new Clock(() => wall, () => steady);
+  wall += 60_000;
+  steady += 60_000;
+  assert.deepEqual(clock.read(new Date(wall - 2000).toUTCString()), {
+    now: new Date(wall).toISOString(), stepped_ms: 0, skew_ms: 2000, wrong: false,
+  });
+  assert.equal(clock.read(new Date(wall - 60_000).toUTCString()).wrong, true);
+  assert.equal(clock.read('yesterday').skew_ms, null);
+  wall += 3_600_000;
+  assert.deepEqual([clock.read(undefined).stepped_ms, clock.read(undefined).wrong], [3_600_000, true]);
 });
 
 test('wrong settings are named', () => {
@@ -31,6 +70,12 @@ test('wrong settings are named', () => {
     { PONTE_HELPER_FLAGS: '--remote-debugging-port=1' },
     { PONTE_HELPER_URL: 'javascript:1' },
     { PONTE_HELPER_TOKEN: 'with space' },
+    { PONTE_HELPER_PROFILES: 'sales,../x' },
+    { PONTE_HELPER_PROFILES: 'sales,sales' },
+    { PONTE_HELPER_PROFILES: 'a,b', PONTE_HELPER_CDP_PORT: '65535' },
+    { PONTE_HELPER_MEMORY_MB: 'much' },
+    { PONTE_HELPER_TLS_KEY: '/key.pem' },
+    { PONTE_HELPER_TLS_CERT: '/no/such/certificate.pem' },
   ]) {
     assert.throws(() => readConfig(env), (error) => error instanceof ConfigError && /PONTE_HELPER_/.test(error.message));
   }
