@@ -13,7 +13,14 @@ from typing import Final
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.link import WEBRTC_PROFILES
 from gateway.protocol.sdp import LocalMedia, NoCommonCodec
-from gateway.protocol.sdp.description import Attribute, MediaDescription, SessionDescription, parse_sdp
+from gateway.protocol.sdp.description import (
+    Attribute,
+    MediaDescription,
+    SessionDescription,
+    ip_or_none,
+    number,
+    parse_sdp,
+)
 
 NOWHERE: Final = LocalMedia("192.0.2.1", 9, 9)  # RFC 5737: nobody's address, in what is never sent so
 MAX_CANDIDATES: Final = 20  # of the peer; a browser with many interfaces has a dozen
@@ -142,11 +149,17 @@ def _transport(description: SessionDescription, audio: MediaDescription) -> Remo
 
 
 def _reachable(media: MediaDescription) -> list[str]:
+    """Return the UDP candidates that carry an address. What asyncio cannot send to would cost the socket."""
     found = []
     for value in media.values("candidate"):
         parts = value.split()
-        if len(parts) >= 8 and parts[1] == "1" and parts[2].lower() == "udp" and not parts[4].endswith(".local"):
-            found.append(value)
+        if len(parts) < 8 or parts[1] != "1" or parts[2].lower() != "udp" or parts[6] != "typ":
+            continue
+        address = ip_or_none(parts[4])
+        if address is None or address.is_multicast or address.is_unspecified or str(address) == "255.255.255.255":
+            continue
+        if number(parts[3], 0, 2**31 - 1) is not None and number(parts[5], 1, 65535) is not None:
+            found.append(" ".join(parts[:8]))  # what follows (generation, network-id, …) is not for us
     return found
 
 

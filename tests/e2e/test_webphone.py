@@ -82,6 +82,7 @@ async def person_hears(here: World, hz: float | None) -> None:
         samples, rate_hz = await here.far_end.heard(0.5)
         good = level_dbfs(samples) < QUIET_DBFS if hz is None else is_tone(samples, rate_hz, hz)
         if good:
+            print("far end hears", None if hz is None else fit_sine(samples, rate_hz))
             return
         found = fit_sine(samples, rate_hz) if np.any(samples) else None
         assert time.monotonic() < deadline, (level_dbfs(samples), found)
@@ -92,7 +93,9 @@ async def browser_hears(phone: Webphone, here: World, hz: float) -> None:
     await here.far_end.say(sine(hz, LEVEL_DBFS, 30, RATE_HZ), RATE_HZ)
     samples, rate_hz = await phone.wait_heard(lambda found, rate: is_tone(found[-rate // 2 :], rate, hz), timeout_s=15)
     samples = samples[-rate_hz // 2 :]
-    assert is_tone(samples, rate_hz, hz), (level_dbfs(samples), fit_sine(samples, rate_hz) if np.any(samples) else None)
+    found = fit_sine(samples, rate_hz) if np.any(samples) else None
+    assert is_tone(samples, rate_hz, hz), (level_dbfs(samples), found)
+    print("browser hears", found)
 
 
 async def call_up(here: World, phone: Webphone, *, count: int = 1) -> None:
@@ -120,6 +123,7 @@ async def test_browsers_call_and_are_rung_with_no_pbx_between(tmp_path: Path) ->
         assert (await one.events())[2:4] == [["progress", 180], ["accepted", 200]]
         await person_hears(here, BROWSER_HZ)
         await browser_hears(one, here, PERSON_HZ)
+        print("codec", await one.do("codec"))
         await one.do("dtmf", "5", "RFC2833")
         await asyncio.sleep(1.5)
         assert digits_in(*await here.far_end.heard(3)) == "5"

@@ -132,6 +132,16 @@ async def test_only_the_subprotocol_sip_is_spoken(site: Site, offered: list[Subp
     assert caught.value.response.status_code == 400
 
 
+async def test_a_call_by_a_websocket_is_known_as_such(site: Site) -> None:
+    async with connect(site.url, subprotocols=[SIP]) as browser:
+        await browser.send(invite(1))
+        challenge = (await final(browser)).header("WWW-Authenticate") or ""
+        await browser.send(invite(2, [authorization(challenge, uri="sip:5511999990000@ponte.test")]))
+        call = await asyncio.wait_for(site.calls.get(), 5)
+        assert call.by_websocket  # a late offer to it is one for WebRTC
+        call.reject(603)
+
+
 async def test_only_pages_of_an_allowed_origin_connect_where_origins_are_set() -> None:
     allowed = "https://phone.example.com"
     settings = replace(quick_settings(), ws_port=0, shared_host="127.0.0.1", websocket_origins=(allowed,))

@@ -48,7 +48,7 @@ def test_a_browsers_offer_becomes_a_plain_one() -> None:
         "Zk1b", "0123456789012345678901", "actpass", False,
     )  # fmt: skip
     assert remote.fingerprints == {("sha-256", DIGEST)}
-    assert remote.candidates == (HOST.removeprefix("candidate:"),)
+    assert remote.candidates == ("2 1 udp 2113937151 10.0.0.7 40494 typ host",)
     _, negotiated = SdpSession(1, ("PCMU", "PCMA")).answer_offer(plain, NOWHERE)
     assert negotiated.direction == "sendrecv"  # port 9 and 0.0.0.0 are no hold
     assert (negotiated.codec, negotiated.telephone_event) == ("PCMU", 126)
@@ -109,6 +109,22 @@ def test_only_so_many_candidates_are_taken() -> None:
     _, remote = take_off(chrome([*AUDIO, *many]))
     assert remote is not None
     assert len(remote.candidates) == MAX_CANDIDATES
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "1 1 udp 1 10.0.0.7 70000 typ host", "1 1 udp 1 10.0.0.7 0 typ host", "1 1 udp 1 224.0.0.1 5000 typ host",
+        "1 1 udp 1 0.0.0.0 5000 typ host", "1 1 udp 1 255.255.255.255 5000 typ host",
+        "1 1 udp x 10.0.0.7 5000 typ host",
+        "1 1 udp 1 host.example 5000 typ host", "1 1 udp 1 10.0.0.7 5000 host typ", "1 1 udp 1 10.0.0.7 5000",
+    ],
+)  # fmt: skip
+def test_a_candidate_that_cannot_be_sent_to_is_passed_over(candidate: str) -> None:
+    lines = [line for line in AUDIO if not line.startswith("a=candidate")]
+    _, remote = take_off(chrome([*lines, f"a=candidate:{candidate}", "a=candidate:9 1 UDP 1 ::1 5000 typ host"]))
+    assert remote is not None
+    assert remote.candidates == ("9 1 UDP 1 ::1 5000 typ host",)
 
 
 def test_a_refused_answer_is_passed_on_as_it_is() -> None:

@@ -78,7 +78,10 @@ export class JsSipPhone {
     this.session.sendDTMF(digit, { transportType, duration: 120, interToneGap: 200 });
   }
 
-  get connection() {
-    return this.session.connection;
+  /** The codec that is received, as the browser names it. */
+  async codec() {
+    const stats = await this.session.connection.getStats();
+    const { codecId } = [...stats.values()].find((one) => one.type === 'inbound-rtp');
+    return stats.get(codecId).mimeType;
   }
 }
