@@ -260,6 +260,22 @@ class Settings(BaseSettings):
         description="Days that call records are kept after the call's end, then they are deleted; 0 keeps them for "
         "ever. They name people: no longer than invoices and complaints need",
     )
+    event_retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=7,
+        description="Days that events are kept for subscribers that resume, and as the webhooks' log; what a webhook "
+        "waits for is kept longer",
+    )
+    event_log_size: Annotated[int, Field(ge=1000, le=100_000_000)] = Field(
+        default=200_000, description="Events that are kept at most, all accounts together; about 200 MB"
+    )
+    webhook_allow_hosts: Names = Field(
+        default=(),
+        description="Host names, addresses and networks, separated by commas, that webhooks may be sent to beside "
+        "public addresses, and by http too; empty, because whoever has an API key could reach into your network",
+    )
+    webhook_timeout_s: Seconds = Field(
+        default=15.0, description="Seconds for a webhook's endpoint to answer; the scheme asks for 15 to 30"
+    )
     secret_key: SecretStr | None = Field(
         default=None, description="Fernet keys separated by commas, newest first; empty: taken from secret_key_file"
     )
@@ -276,14 +292,16 @@ class Settings(BaseSettings):
         default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
     )
 
-    @field_validator("allow_hosts", "webrtc_addresses", "sip_ws_origins", "sip_digest", mode="before")
+    @field_validator(
+        "allow_hosts", "webhook_allow_hosts", "webrtc_addresses", "sip_ws_origins", "sip_digest", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("allow_hosts")
+    @field_validator("allow_hosts", "webhook_allow_hosts")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:

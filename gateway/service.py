@@ -23,6 +23,9 @@ from gateway.browser.errors import AddressNotAllowed
 from gateway.config import Settings, child_environment
 from gateway.domain.bridge_config import BridgeConfig, HostPolicy
 from gateway.domain.ids import AccountId
+from gateway.events.delivery import Deliverer
+from gateway.events.hub import EventHub
+from gateway.events.sender import Sender, SenderSettings, check_webhook_url
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.store.retention import keep_tidy
@@ -121,9 +124,11 @@ async def serve(
         stack.push_async_callback(store.close)
         health.register("database", store.ping)
         await stack.enter_async_context(store.journal.running())
+        events = EventHub(store)
+        await stack.enter_async_context(_delivering(settings, store, metrics, events))
         if with_wasm:
             await stack.enter_async_context(_wasm_server(settings))
-        accounts = await stack.enter_async_context(open_accounts(settings, store, metrics, health))
+        accounts = await stack.enter_async_context(open_accounts(settings, store, metrics, health, events))
         deps = ApiDeps(
             store,
             accounts,
@@ -131,6 +136,8 @@ async def serve(
             health,
             host_policy(settings),
             bridge_check(settings, accounts),
+            events,
+            lambda url: check_webhook_url(url, webhook_settings(settings).allow),
             settings.body_timeout_s,
             requests_per_s=settings.api_rate_per_s,
             offers_per_min=settings.offer_rate_per_min,
@@ -139,16 +146,47 @@ async def serve(
         log.info("gateway_started", version=__version__, api_host=settings.api_host, api_port=server.port)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.run(), name="api")
-            tidying = group.create_task(keep_tidy(store, call_days=settings.call_retention_days), name="retention")
+            tidying = group.create_task(
+                keep_tidy(
+                    store,
+                    call_days=settings.call_retention_days,
+                    event_days=settings.event_retention_days,
+                    event_keep=settings.event_log_size,
+                ),
+                name="retention",
+            )
             if on_ready is not None:
                 on_ready(server.port)
             await stop.wait()
             health.draining = True
             log.info("gateway_stopping", drain=not stop.now.is_set())
             await _drain(accounts, stop, settings.shutdown_grace_s)
+            events.close()  # streams would else hold the server up
             server.stop()
             tidying.cancel()
     log.info("gateway_stopped")
+
+
+def webhook_settings(settings: Settings) -> SenderSettings:
+    """Return how webhooks are sent."""
+    return SenderSettings(
+        AllowList.parse(settings.webhook_allow_hosts),
+        timeout_s=settings.webhook_timeout_s,
+        ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _delivering(settings: Settings, store: Store, metrics: Metrics, events: EventHub) -> AsyncIterator[None]:
+    """Deliver webhooks beside the body; what is left at its end is delivered after the next start."""
+    deliverer = Deliverer(store, Sender(webhook_settings(settings)), metrics)
+    events.on_outbox = deliverer.wake
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(deliverer.run(), name="webhooks")
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 async def _drain(accounts: AccountsService, stop: StopRequests, grace_s: float) -> None:

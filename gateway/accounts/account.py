@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
+from gateway.accounts.audio_watch import watched_audio
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
@@ -27,6 +29,8 @@ from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Termination
+from gateway.events.hub import EventHub
+from gateway.events.models import AccountStateChanged, Event, PageStateChanged, RegistrationStateChanged
 from gateway.media.plane import MediaPlane
 from gateway.page.driver import PageCall
 from gateway.sip.call import IncomingInvite
@@ -44,6 +48,7 @@ class AccountContext:
     Attributes:
         sip: listeners and transports.
         media: the media plane.
+        events: where events are published.
         book: where calls are written down.
         page: how pages are reached.
         limits: the time-outs of calls.
@@ -53,6 +58,7 @@ class AccountContext:
 
     sip: SipStack
     media: MediaPlane
+    events: EventHub
     book: CallBook
     page: PageLinkSettings
     limits: CallLimits
@@ -80,6 +86,7 @@ class Account:
         self._call: Call | None = None
         self._call_task: asyncio.Task[None] | None = None
         self._draining = False
+        self._told: dict[str, Event] = {}  # the latest of each type
         self._group: asyncio.TaskGroup | None = None
         self._log = structlog.get_logger("ponte.account")
 
@@ -118,11 +125,13 @@ class Account:
         if self._call is None:
             await self._apply_page()
         self._tell_sip()
+        self._tell()
 
     async def drain(self) -> None:
         """Refuse new calls, and return when none is in progress; the caller sets the time limit."""
         self._draining = True
         self._tell_sip()
+        self._tell()
         if self._call_task is not None:
             await asyncio.wait([self._call_task])
 
@@ -159,6 +168,7 @@ class Account:
                 self._endpoint = None
         elif self._endpoint is None:
             self._endpoint = await self._context.sip.add_endpoint(settings, self._on_invite)
+            self._endpoint.on_status = self._tell
         else:
             await self._endpoint.update(settings)
 
@@ -183,8 +193,25 @@ class Account:
             await asyncio.wait([self._link_task])
             self._link = self._link_task = None
         if wanted is not None and self._group is not None:
-            self._link = PageLink(wanted, self._context.page, on_change=self._tell_sip, on_incoming=self._on_incoming)
+            self._link = PageLink(wanted, self._context.page, on_change=self._on_page, on_incoming=self._on_incoming)
             self._link_task = self._group.create_task(self._link.run())
+
+    def _on_page(self) -> None:
+        self._tell_sip()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Publish what changed of the account's parts."""
+        status = self.status()
+        bridge: Literal["enabled", "disabled", "draining"] = "enabled" if self._config.enabled else "disabled"
+        for event in (
+            AccountStateChanged(state="draining" if self._draining else bridge),
+            PageStateChanged(state=status.page.state, detail=status.page.detail),
+            RegistrationStateChanged(state=status.registration.state, detail=status.registration.detail),
+        ):
+            if self._told.get(event.type) != event:
+                self._told[event.type] = event
+                self._context.events.publish(self.account_id, event)
 
     def _tell_sip(self) -> None:
         """A path that is known to be dead is not offered (docs/ARCHITECTURE.md, section 4)."""
@@ -262,7 +289,7 @@ class Account:
         extension = parse_extension(offer.extension or config.sip_extension or config.sip_user or "", config.sip_server)
         if not extension:
             raise ConfigError("is required, since the configuration has no sipExtension", "extension")
-        if line is None:
+        if line is None or not line.driver.can_place:
             state = self._link.page.state if self._link else "disabled"
             raise CallNotPossible("page_unavailable", "WhatsApp Web is not ready", state, 10)
         if self._in_call or line.driver.busy:
@@ -299,7 +326,7 @@ class Account:
             direction,
             CallMedia(call_id, self._context.media, line.driver, line.port),
             self._context.limits,
-            on_change=self._show_line,
+            on_change=self._call_changed,
             presentation=self._context.presentation(self._config),
             origin=origin,
         )
@@ -308,6 +335,10 @@ class Account:
         self._show_line(call)
         self._call_task = self._group.create_task(self._run_call(call, flow, self._call_task))
         return call
+
+    def _call_changed(self, call: Call) -> None:
+        self._show_line(call)
+        self._context.book.changed(call)
 
     def _show_line(self, call: Call) -> None:
         """Tell those who watch the account; a call that was followed by another is of no interest any more."""
@@ -322,7 +353,8 @@ class Account:
             await asyncio.wait([before])
         try:
             self._context.book.begin(call)
-            await call.run(flow)
+            async with watched_audio(call, self._context.book.one_way):
+                await call.run(flow)
         finally:
             self._context.book.end(call)
             if self._call is call:

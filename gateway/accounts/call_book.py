@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import structlog
 
+from gateway.accounts.audio_watch import OneWay
 from gateway.bridge.call import Call
+from gateway.domain import termination as t
+from gateway.domain.states import CallState, Origin
+from gateway.events.hub import EventHub
+from gateway.events.models import AudioOneWay, CallEnded, CallIncoming, CallStateChanged
 from gateway.media.plane import DirectionStats
 from gateway.ops.metrics import Metrics
 from gateway.store.calls import CallRecord, merge_record
@@ -21,23 +27,37 @@ class CallBook:
     Args:
         journal: the store's journal.
         metrics: the process's metrics.
+        events: where it is told of.
     """
 
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, journal: Journal, metrics: Metrics, events: EventHub) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._events = events
         self._log = structlog.get_logger("ponte.calls")
 
     def begin(self, call: Call) -> None:
         """Write down that *call* began, so that a crash leaves a trace of it."""
         self._metrics.calls_active.inc()
         self._save(call)
+        if call.origin is Origin.WHATSAPP:
+            self._events.publish(call.account_id, CallIncoming(**parties(call)))
 
     def end(self, call: Call) -> None:
         """Write down how *call* ended."""
         self._metrics.calls_active.dec()
         self._count(call)
         self._save(call)
+        self._events.publish(call.account_id, _ended(call))  # after the record: the journal keeps the order
+
+    def changed(self, call: Call) -> None:
+        """Tell that *call* came into another state; its end is told by `end`."""
+        if call.state is not CallState.ENDED:
+            self._events.publish(call.account_id, CallStateChanged(**parties(call), state=call.state))
+
+    def one_way(self, call: Call, silent: OneWay) -> None:
+        """Tell that one side's audio does not come in a call that is up, or comes again."""
+        self._events.publish(call.account_id, AudioOneWay(**parties(call), silent=silent))
 
     def _count(self, call: Call) -> None:
         metrics, times, end = self._metrics, call.times, call.termination
@@ -63,6 +83,36 @@ class CallBook:
             # The call mattered more than its record: the log keeps what the store could not.
             lost=lambda why: self._log.error("call_record_not_saved", error=why, **_loggable(record)),
         )
+
+
+def parties(call: Call) -> dict[str, Any]:
+    """Return what every event of a call says of it."""
+    return {
+        "call_id": call.call_id,
+        "direction": call.direction,
+        "origin": call.origin,
+        "whatsapp_number": call.peer_phone,
+        "whatsapp_name": call.page.peer.name if call.page else None,
+        "sip_user": call.sip_user or None,
+    }
+
+
+def _ended(call: Call) -> CallEnded:
+    times, end = call.times, call.termination or t.INTERNAL
+    duration_s = None
+    if times.answered and times.ended:
+        duration_s = round((times.ended - times.answered).total_seconds(), 3)
+    return CallEnded(
+        **parties(call),
+        created_at=times.created,
+        answered_at=times.answered,
+        ended_at=times.ended,
+        duration_s=duration_s,
+        result=end.result,
+        reason=end.reason,
+        sip_status=end.sip_status,
+        q850_cause=end.q850_cause,
+    )
 
 
 def record_of(call: Call) -> CallRecord:

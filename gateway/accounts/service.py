@@ -19,6 +19,7 @@ from gateway.browser.local_helper import LocalHelperSettings
 from gateway.config import Settings
 from gateway.domain import termination as t
 from gateway.domain.ids import AccountId
+from gateway.events.hub import EventHub
 from gateway.media.router import PacketRouter
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
@@ -30,7 +31,7 @@ from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
 
 @asynccontextmanager
 async def open_accounts(
-    settings: Settings, store: Store, metrics: Metrics, health: Health
+    settings: Settings, store: Store, metrics: Metrics, health: Health, events: EventHub
 ) -> AsyncIterator[AccountRegistry]:
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
@@ -51,7 +52,8 @@ async def open_accounts(
                 offer_srtp=settings.srtp == "offer",
                 webrtc_link=lambda pool: ClientLink(pool, clients),
             ),
-            book=CallBook(store.journal, metrics),
+            events=events,
+            book=CallBook(store.journal, metrics, events),
             page=page_link_settings(settings),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
             presentation=lambda _: presentation,

@@ -9,15 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from gateway.api.bridge import BridgeEndpoints
 from gateway.api.calls import CallEndpoints
 from gateway.api.deps import ApiDeps
+from gateway.api.events import EventEndpoints
 from gateway.api.limits import Limits
 from gateway.api.live_calls import LiveCallEndpoints
 from gateway.api.middleware import RequestMiddleware
 from gateway.api.problems import on_http_exception, on_ponte_error
+from gateway.api.webhooks import WebhookEndpoints
 from gateway.domain.errors import PonteError
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -36,6 +38,7 @@ def create_app(deps: ApiDeps) -> Starlette:
     limits = Limits(deps.requests_per_s, deps.offers_per_min)
     live = LiveCallEndpoints(deps, limits)
 
+    events, hooks = EventEndpoints(deps), WebhookEndpoints(deps)
     actions: dict[str, Handler] = {
         "hangup": live.hangup, "reject": live.reject, "hold": live.hold, "resume": live.resume, "mute": live.mute,
         "dtmf": live.dtmf, "transfer": live.transfer, "record": live.record,
@@ -66,6 +69,13 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/calls.csv", GET=calls.export),
             _route("/calls/erase", POST=calls.erase),
             _route("/calls/{id}", GET=calls.get_call),
+            _route("/events", GET=events.get),
+            WebSocketRoute("/events", events.socket),
+            _route("/webhooks", GET=hooks.list_hooks, POST=hooks.create),
+            _route("/webhooks/{id}", GET=hooks.get, PATCH=hooks.change, DELETE=hooks.delete),
+            _route("/webhooks/{id}/rotate", POST=hooks.rotate),
+            _route("/webhooks/{id}/deliveries", GET=hooks.deliveries),
+            _route("/webhooks/{id}/deliveries/{delivery}/replay", POST=hooks.replay),
             _route("/livez", GET=livez),
             _route("/readyz", GET=readyz),
             _route("/metrics", GET=metrics),

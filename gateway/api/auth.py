@@ -6,17 +6,20 @@ import math
 import time
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from gateway.api.limits import Limits
 from gateway.api.problems import Problem
 from gateway.domain.ids import AccountId
 from gateway.store.keys import Keys
 
+WEBSOCKET_KEY = "ponte.bearer."
+"""Before the key in a WebSocket's list of subprotocols."""
+
 _MAX_KEY_LENGTH = 512  # ours have 49 characters
 
 
-async def authenticate(request: Request, keys: Keys) -> AccountId:
+async def authenticate(request: HTTPConnection, keys: Keys) -> AccountId:
     """Return the account whose key the request carries, and bind it to the log context.
 
     Raises:
@@ -24,7 +27,7 @@ async def authenticate(request: Request, keys: Keys) -> AccountId:
         StoreError: the keys cannot be read.
     """
     limits: Limits = request.app.state.limits
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    scheme, _, key = _authorization(request).partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         raise _failed(request, limits, _unauthorized("Send the API key as Authorization: Bearer <key>", ""))
@@ -39,6 +42,16 @@ async def authenticate(request: Request, keys: Keys) -> AccountId:
     return account
 
 
+def _authorization(request: HTTPConnection) -> str:
+    """The Authorization header; browsers cannot set it on a WebSocket, where a subprotocol carries the key."""
+    value = request.headers.get("authorization", "")
+    if not value and request.scope["type"] == "websocket":
+        offered = (one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(","))
+        key = next((one.removeprefix(WEBSOCKET_KEY) for one in offered if one.startswith(WEBSOCKET_KEY)), "")
+        return f"Bearer {key}" if key else ""
+    return value
+
+
 def too_many(detail: str, wait_s: float) -> Problem:
     """Return the 429 that says when to come back."""
     seconds = max(1, math.ceil(wait_s))
@@ -46,7 +59,7 @@ def too_many(detail: str, wait_s: float) -> Problem:
     return Problem(429, "too_many_requests", text, headers={"Retry-After": str(seconds)})
 
 
-def _failed(request: Request, limits: Limits, wrong: Problem) -> Problem:
+def _failed(request: HTTPConnection, limits: Limits, wrong: Problem) -> Problem:
     """Count a wrong key; whoever tries many is told to wait. Right keys from the same address are not held up."""
     address = request.client.host if request.client is not None else ""
     wait_s = limits.failures.take(address, time.monotonic())

@@ -31,12 +31,12 @@ from gateway.api.schemas import (
     Phone,
     Quality,
     Recording,
-    utc_text,
 )
 from gateway.api.validation import invalid, parse_body, parse_query
 from gateway.domain.bridge_config import FieldFault
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.termination import Result
+from gateway.events.models import utc_text
 from gateway.store.calls import CallFilter, CallRecord, Place
 
 _CSV_PAGE: Final = 500

@@ -13,6 +13,7 @@ from gateway.domain.bridge_config import BridgeConfig, HostPolicy
 from gateway.domain.bridge_status import BridgeStatus, CallSummary
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import Offer
+from gateway.events.hub import EventHub
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.store.store import Store
@@ -93,7 +94,7 @@ class OpenAccounts(Protocol):
     """Makes the accounts of one process: `gateway.accounts.service.open_accounts`."""
 
     def __call__(
-        self, settings: Settings, store: Store, metrics: Metrics, health: Health
+        self, settings: Settings, store: Store, metrics: Metrics, health: Health, events: EventHub
     ) -> AbstractAsyncContextManager[AccountsService]:
         """Return a context manager: entering starts every stored account, leaving says BYE and stops them all.
 
@@ -113,6 +114,9 @@ class ApiDeps:
     Attributes:
         host_policy: why a host may not be connected to, or None where it may; asked while a request is validated, so
             it must not block (no DNS).
+        check_bridge: tries a configuration.
+        events: where events come from.
+        check_webhook: raises a `ConfigError` where a URL may not be a webhook's.
         body_timeout_s: seconds for a request body to arrive.
         body_limit_bytes: larger bodies are refused.
         requests_per_s: of one account; more are answered 429.
@@ -125,6 +129,8 @@ class ApiDeps:
     health: Health
     host_policy: HostPolicy
     check_bridge: CheckBridge
+    events: EventHub
+    check_webhook: Callable[[str], None]
     body_timeout_s: float = 10.0
     body_limit_bytes: int = 64 * 1024
     requests_per_s: float = 1000

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StrictBool, StrictStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from gateway.bridge.control import TransferState
 from gateway.domain.offer import EXTENSION_PATTERN
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
-
-
-def utc_text(value: datetime) -> str:
-    """Return an instant as the API writes it: UTC, milliseconds."""
-    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Instant = Annotated[AwareDatetime, PlainSerializer(utc_text, return_type=str, when_used="json")]
+from gateway.events.models import EVENTS, Envelope, Instant
 
 _NUMBER = re.compile(r"\+?[0-9]{5,15}")
 
@@ -254,3 +246,111 @@ class Erased(Answer):
     """What was deleted."""
 
     calls: int = Field(description="Call records")
+
+
+EventId = Annotated[str, Field(pattern=r"^evt_[0-9]{1,18}$", examples=["evt_17"])]
+EventType = Annotated[StrictStr, Field(json_schema_extra={"enum": list(EVENTS)})]
+
+
+class EventsQuery(Request):
+    """Which events are wanted."""
+
+    after: EventId | None = Field(default=None, description="The id of the last event that you have")
+    limit: Annotated[int, Field(ge=1, le=500)] = Field(default=100, description="Of a list; streams have no end")
+
+
+class EventList(Answer):
+    """Events of the log, oldest first."""
+
+    events: list[Envelope]
+
+
+def _known(types: list[str]) -> list[str]:
+    for name in types:
+        if name not in EVENTS:
+            raise ValueError(f"must be event types: {', '.join(EVENTS)}")
+    return list(dict.fromkeys(types))
+
+
+EventTypes = Annotated[list[EventType], Field(max_length=20), AfterValidator(_known)]
+WebhookUrl = Annotated[
+    StrictStr,
+    Field(
+        min_length=8, max_length=2048, json_schema_extra={"format": "uri"}, examples=["https://crm.example.com/hook"]
+    ),
+]
+
+
+class WebhookRequest(Request):
+    """A webhook that is asked for."""
+
+    url: WebhookUrl = Field(description="https, to a public address, without a password")
+    events: EventTypes = Field(default=[], description="Types that are sent; empty: all")
+
+
+class WebhookChange(Request):
+    """What is to change of a webhook; what is left out stays."""
+
+    url: WebhookUrl | None = None
+    events: EventTypes | None = None
+    enabled: StrictBool | None = Field(default=None, description="Switched on, it gets at once what waits for it")
+
+
+class WebhookView(Answer):
+    """A webhook."""
+
+    id: str
+    url: str
+    events: list[str] = Field(description="Types that are sent; empty: all")
+    enabled: bool
+    disabled_reason: str = Field(description="Why it was switched off by itself; empty where it was not")
+    created_at: Instant
+    failures: int = Field(description="Tries in a row that failed")
+    paused_until: Instant | None = Field(description="No try before; null: it works")
+    old_secret_until: Instant | None = Field(description="How long the secret before the last rotation signs as well")
+
+
+class WebhookSecret(WebhookView):
+    """A webhook with its secret, which is shown this once."""
+
+    secret: str = Field(description="whsec_ and base64 (Standard Webhooks)")
+
+
+class WebhookList(Answer):
+    """The account's webhooks."""
+
+    webhooks: list[WebhookView]
+
+
+class AttemptView(Answer):
+    """One try to deliver."""
+
+    at: Instant
+    status: int | None = Field(description="HTTP status; null where no answer came")
+    error: str
+    duration_ms: int
+
+
+class DeliveryView(Answer):
+    """One event for one webhook."""
+
+    id: str
+    event: Envelope
+    state: Literal["pending", "delivered", "failed"]
+    next_try_at: Instant | None
+    attempts: list[AttemptView]
+
+
+class DeliveriesQuery(Request):
+    """Which page of a webhook's log."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    before: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")] | None = Field(
+        default=None, description="The last id of the page before"
+    )
+
+
+class DeliveryList(Answer):
+    """A webhook's log, newest first."""
+
+    deliveries: list[DeliveryView]

@@ -45,7 +45,8 @@ class ApiServer:
                 access_log=False,  # the API writes its own line
                 server_header=False,
                 lifespan="off",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=4096,  # nobody has anything to say on ours
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_CLOSE_TIMEOUT_S,
             )

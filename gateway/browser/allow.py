@@ -120,6 +120,30 @@ def check_address(address: Address, allow: AllowList, *, host: str = "", field: 
     )
 
 
+def check_public_address(address: Address, allow: AllowList, *, host: str = "", field: str | None = None) -> None:
+    """Check that something of a user's may be sent to *address*: the other way round, private networks are ours.
+
+    Args:
+        address: the resolved address.
+        allow: what the operator allows beside public addresses.
+        host: the name it was resolved from, where there was one.
+        field: the API's field to blame.
+
+    Raises:
+        AddressNotAllowed: it may not.
+    """
+    forms = _forms(address)
+    if not any(form in network for form in forms for network in NEVER if form.version == network.version):
+        if host.lower().rstrip(".") in allow.hosts or all(form.is_global for form in forms):
+            return
+        if any(forms[0] in network for network in allow.networks if forms[0].version == network.version):
+            return
+    shown = f"{host} ({address})" if host and host != str(address) else str(address)
+    raise AddressNotAllowed(
+        f"{shown} is no public address; the operator can allow private ones in PONTE_WEBHOOK_ALLOW_HOSTS", field
+    )
+
+
 def literal(host: str) -> Address | None:
     """Return the address that *host* spells, or None for a name."""
     try:

@@ -93,6 +93,9 @@ class Metrics:
             buckets=_REQUEST_BUCKETS_S,
             registry=registry,
         )
+        self.webhook_deliveries = Counter(
+            "ponte_webhook_deliveries", "Tries to deliver a webhook", ("event", "outcome"), registry=registry
+        )
         build_info = Gauge("ponte_build_info", "Version of this gateway", ("version",), registry=registry)
         build_info.labels(__version__).set(1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -145,3 +146,69 @@ class CallRecordRow(Base):
     pii_sip_user: Mapped[str | None]
     quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     pii_recording: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+_BigId = BigInteger().with_variant(Integer, "sqlite")  # where only an INTEGER counts up by itself
+
+
+class EventRow(Base):
+    """One event of the log."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index(None, "account_id", "seq"), {"sqlite_autoincrement": True})  # a place is never given twice
+
+    seq: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    type: Mapped[str] = mapped_column(String(32))
+    at: Mapped[datetime] = mapped_column(index=True)
+    pii_data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    pii_number: Mapped[str | None] = mapped_column(index=True)
+
+
+class WebhookRow(Base):
+    """Where an account's events are sent."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    sealed_url: Mapped[str] = mapped_column(Text)
+    sealed_secret: Mapped[str] = mapped_column(Text)
+    sealed_old_secret: Mapped[str | None] = mapped_column(Text)
+    old_secret_until: Mapped[datetime | None]
+    events: Mapped[list[str]] = mapped_column(JSON)
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime]
+    failures: Mapped[int]
+    paused_until: Mapped[datetime | None]
+    disabled_reason: Mapped[str]
+
+
+class DeliveryRow(Base):
+    """One event for one webhook: the outbox, and what became of it."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (Index(None, "state", "next_try_at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
+    event_seq: Mapped[int] = mapped_column(_BigId, ForeignKey("events.seq", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int]
+    created_at: Mapped[datetime]
+    next_try_at: Mapped[datetime | None]
+
+
+class AttemptRow(Base):
+    """One try to deliver."""
+
+    __tablename__ = "webhook_attempts"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(
+        _BigId, ForeignKey("webhook_deliveries.id", ondelete="CASCADE"), index=True
+    )
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    error: Mapped[str]
+    duration_ms: Mapped[int]

@@ -12,11 +12,13 @@ from gateway.domain.ids import AccountId
 from gateway.store.calls import CallRecords, erase_records
 from gateway.store.configs import BridgeConfigs
 from gateway.store.database import Database
+from gateway.store.events import EventLog, erase_events
 from gateway.store.idempotency import IdempotencyKeys
 from gateway.store.journal import Journal
 from gateway.store.keys import Keys
 from gateway.store.models import MetaRow
 from gateway.store.secrets import SecretBox, load_secret_box
+from gateway.store.webhooks import Webhooks
 
 _CHECK = "secret_check"
 
@@ -28,6 +30,8 @@ class Store:
         keys: accounts and API keys.
         configs: bridge configurations.
         calls: call records.
+        events: the log of events.
+        webhooks: webhooks and their outbox.
         idempotency: keys of requests that began calls.
         journal: commits in order, sooner or later, what calls leave behind; the process runs it.
     """
@@ -37,6 +41,8 @@ class Store:
         self.keys = Keys(database)
         self.configs = BridgeConfigs(database, box)
         self.calls = CallRecords(database)
+        self.events = EventLog(database)
+        self.webhooks = Webhooks(database, box)
         self.idempotency = IdempotencyKeys(database)
         self.journal = Journal(database)
 
@@ -64,13 +70,21 @@ class Store:
         return cls(database, box)
 
     async def erase(self, account: AccountId, number: str) -> int:
-        """Delete what is stored of one person in calls that ended, and return how many call records there were.
+        """Delete what is stored of one person in calls that ended: records, events and what webhooks get of them.
 
         Args:
             account: whose data.
             number: digits of the person's E.164 number.
+
+        Returns:
+            How many call records there were.
         """
-        return await self._database.write(lambda session: erase_records(session, account, number))
+
+        def work(session: Session) -> int:
+            erase_events(session, account, number)
+            return erase_records(session, account, number)
+
+        return await self._database.write(work)
 
     async def ping(self) -> None:
         """Read something.

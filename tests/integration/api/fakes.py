@@ -15,6 +15,7 @@ from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import Offer
 from gateway.domain.states import CallState, Direction, Origin
+from gateway.events.hub import EventHub
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.store.store import Store
@@ -108,6 +109,6 @@ class FakeAccounts:
 
     @asynccontextmanager
     async def open(
-        self, settings: Settings, store: Store, metrics: Metrics, health: Health
+        self, settings: Settings, store: Store, metrics: Metrics, health: Health, events: EventHub
     ) -> AsyncIterator[FakeAccounts]:
         yield self

@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -137,11 +138,9 @@ async def test_csv_has_every_record_and_no_formula(api: Api) -> None:
 
 
 async def test_csv_of_more_than_one_page(api: Api) -> None:
-    async with api.store.journal.running():
-        for number in range(501):
-            record = call(api, number)
-            api.store.journal.add(lambda session, record=record: merge_record(session, record))  # type: ignore[misc]
-        assert await api.store.journal.flush(20)
+    for number in range(501):
+        api.store.journal.add(partial(merge_record, record=call(api, number)))
+    assert await api.store.journal.flush(20)
     rows = list(csv.DictReader(io.StringIO((await api.client.get("/calls.csv")).text)))
     assert [row["id"] for row in rows] == [f"c{number:03}" for number in reversed(range(501))]
 

@@ -1,0 +1,1 @@
+"""What happens, told to whoever listens: the stored log, live subscribers, webhooks."""
