@@ -15,7 +15,7 @@ from gateway.bridge.in_call import decline, follow, in_call, observed
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
-from gateway.domain.states import Answered, CallState, Dialed, RemoteRinging
+from gateway.domain.states import Answered, CallState, Dialed, EarlyMedia, RemoteRinging
 from gateway.domain.termination import Termination
 from gateway.page.driver import PageCall, PageDriver
 from gateway.protocol.sip import events as sip
@@ -172,8 +172,9 @@ async def _until_phone_answers(call: Call, events: LegEvents) -> Termination | N
         match event:
             case PageEnded(termination=termination):
                 return termination
-            case sip.Ringing():
-                call.enter(RemoteRinging())
+            case sip.Ringing(sdp=sdp):
+                # WhatsApp has no audio before its call is accepted: what the PBX plays meanwhile is heard by nobody
+                call.enter(RemoteRinging() if sdp is None else EarlyMedia())
             case sip.Answered(sdp=sdp):
                 await call.media.accept(sdp)
                 return None

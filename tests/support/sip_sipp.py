@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def read_trace(path: Path) -> list[Traced]:
 async def start_sipp(
     folder: Path, scenario: str, *, remote: int = 0, tcp: bool = False, calls: int = 1, rate: int = 10,
     service: str = "551188887777", hold_ms: int = 50, at_once: int = 0, limit_s: int = 15, trace: Path | None = None,
-    numbers: Sequence[str] = (),
+    numbers: Sequence[str] = (), words: Mapping[str, str] | None = None, echo: bool = False,
 ) -> Sipp:  # fmt: skip
     """Start SIPp on a fresh port, under `timeout` so that it cannot outlive the test.
 
@@ -85,6 +85,8 @@ async def start_sipp(
         limit_s: after which it gives up.
         trace: file for one line per message; see `read_trace`.
         numbers: each call's own user to call, instead of *service*.
+        words: what stands for upper-case words of the scenario.
+        echo: send every RTP packet back.
     """
     binary = shutil.which("sipp")
     assert binary is not None, "install Debian's sip-tester"
@@ -96,6 +98,12 @@ async def start_sipp(
         text = file.read_text().replace("[service]", "[field0]")
         file = folder / f"{scenario}.xml"
         file.write_text(text)
+    if words:
+        text = file.read_text()
+        for word, value in words.items():
+            text = text.replace(word, value)
+        file = folder / f"{scenario}.xml"
+        file.write_text(text)
     argv = [
         "timeout", "-k", "1", str(limit_s + 5), binary, "-sf", str(file), "-i", LOOPBACK, "-p", str(port),
         "-mp", str(port + 2), "-m", str(calls), "-r", str(rate), "-s", service, "-nostdin", "-trace_err",
@@ -104,6 +112,8 @@ async def start_sipp(
     ]  # fmt: skip
     if numbers:
         argv += ["-inf", str(folder / "numbers.csv")]
+    if echo:
+        argv.append("-rtp_echo")
     if at_once:
         argv += ["-l", str(at_once)]
     if trace is not None:
