@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox serve test check bench-sip clean
+.PHONY: help install demo sandbox serve test check fuzz bench-sip clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +28,9 @@ check: install ## ruff, mypy, import-linter, tsc, eslint
 
 bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.json; five minutes
 	@.venv/bin/python -m tests.bench.bench_sip $(ARGS)
+
+fuzz: install ## any bytes for what reads the network, five minutes; ARGS="--seconds 3600 agent sdp" etc.
+	@.venv/bin/python -m tests.fuzz $(ARGS)
 
 clean: ## remove what was built and installed in this folder
 	@rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
