@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ from gateway.media.router import PacketRouter
 from gateway.protocol.sip.events import Cancelled, Ended
 from gateway.sip import Endpoint, EndpointSettings, IncomingInvite, SipServer, SipStack
 from tests.integration.bridge.rig import LIMITS, PlayedCall, PlayedPage, PlayedPort, phone_sdp
+from tests.support.baresip import PORTS_NEEDED, baresip
+from tests.support.ports import free_ports
 from tests.support.sip_ua import quick_settings
 
 pytestmark = pytest.mark.integration
@@ -202,6 +205,21 @@ async def test_a_wrong_password_registers_nobody(house: House) -> None:
     phone = await house.phone("one", password="falsch")
     await until(lambda: phone.endpoint.registration.state == "refused")
     assert house.account.phones == []
+
+
+async def test_a_real_phone_registers_and_takes_a_call(house: House, tmp_path: Path) -> None:
+    registrar = f"{HOST}:{house.account.listener.port}"
+    first = free_ports(PORTS_NEEDED)
+    async with baresip(tmp_path, user="alice", password="geheim", registrar=registrar, first_port=first) as phone:
+        await house.registered(1)
+        mark = phone.mark()
+        incoming, ended, call = house.rings()
+        await phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+        await until(lambda: call.state is CallState.ACTIVE)
+        incoming.emit(PageEnded(t.HANGUP))
+        await phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+        await asyncio.wait_for(ended, 5)
+    await house.registered(0)  # it unregisters when it ends
 
 
 async def test_a_change_of_phones_is_told(house: House) -> None:
