@@ -37,12 +37,15 @@ class CallLimits:
         accept_timeout_s: from the phone's answer until the page says that the call is active.
         close_timeout_s: for each leg to be told of the end.
         phone_silence_s: without RTP and RTCP of the phone, after which it is asked whether it is still there; 0: never.
+        browser_silence_s: the same, where that is less, for a phone on a WebSocket: a browser sends without a pause,
+            and one whose page was closed has closed its WebSocket too, so that the question is answered at once.
     """
 
     ring_timeout_s: float = 90.0
     accept_timeout_s: float = 15.0
     close_timeout_s: float = 5.0
     phone_silence_s: float = 30.0
+    browser_silence_s: float = 5.0
 
 
 @dataclass(slots=True)

@@ -27,12 +27,15 @@ _NEVER_LESS_S = 0.05
 
 async def watch(call: Call) -> None:
     """Watch until cancelled; a phone that is gone ends its leg, whose event ends the call."""
-    phone, page = SilenceWatch(call.limits.phone_silence_s), _PageEar()
+    limits = call.limits
+    browser = call.sip is not None and call.sip.call.by_websocket
+    phone = SilenceWatch(min(limits.phone_silence_s, limits.browser_silence_s) if browser else limits.phone_silence_s)
+    page = _PageEar()
     while True:
         now = asyncio.get_running_loop().time()
         stats = call.media.query()
         wait_s = page.listen(now, stats.wa_to_sip.last_packet_s)
-        if call.limits.phone_silence_s:
+        if limits.phone_silence_s:
             heard_s = max((at for at in (stats.last_rtp_s, stats.last_rtcp_s) if at is not None), default=None)
             look = phone.look(now, heard_s, explained=call.media.held)
             wait_s = min(wait_s, look.wait_s)

@@ -85,6 +85,11 @@ class SipCall:
         return self._session.flow.local[0] if self._session is not None else self._local_address
 
     @property
+    def by_websocket(self) -> bool:
+        """Whether the peer is reached by a WebSocket, as browsers are."""
+        return self._session is not None and self._session.flow.is_websocket
+
+    @property
     def listener(self) -> int:
         """Key of the port that the call goes through."""
         return self._session.flow.listener if self._session is not None else 0
@@ -263,11 +268,6 @@ class IncomingInvite(SipCall):
         self.caller_user, self.caller_name = session.caller
         self.diverted: tuple[Diverted, ...] = diversions(session.request)
         self.sdp: str | None = session.request.sdp
-
-    @property
-    def by_websocket(self) -> bool:
-        """Whether it came by a WebSocket, as from browsers."""
-        return self._server_session.flow.is_websocket
 
     def header(self, name: str) -> str | None:
         """Return a header of the INVITE."""

@@ -65,9 +65,4 @@ export class SipJsPhone {
   hangup() {
     return this.session.state === SessionState.Established ? this.session.bye() : this.session.cancel();
   }
-
-  /** Be gone as a page is that was closed: no BYE. */
-  vanish() {
-    this.session.sessionDescriptionHandler.peerConnection.close();
-  }
 }
