@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox serve test check fuzz bench-sip clean
+.PHONY: help install demo sandbox serve test check fuzz bench-sip pjsip clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -31,6 +31,11 @@ bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.js
 
 fuzz: install ## any bytes for what reads the network, five minutes; ARGS="--seconds 3600 agent sdp" etc.
 	@.venv/bin/python -m tests.fuzz $(ARGS)
+
+pjsip: install ## calls with PJSIP, the stack of chan_pjsip; Python 3.11 or 3.12 on x86-64
+	@.venv/bin/python -m venv build/pjsip-venv
+	@build/pjsip-venv/bin/python -m pip install -q --require-hashes -r requirements-pjsip.txt
+	@.venv/bin/python -m pytest tests/integration/sip/test_pjsip.py $(ARGS)
 
 clean: ## remove what was built and installed in this folder
 	@rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \

@@ -53,6 +53,7 @@ class Called:
         most_live: the most that were up at once.
         ended: calls that the caller, or `hang_up`, ended.
         faults: what went otherwise.
+        pages: those behind calls that are bridged.
         changed: set at each change of these figures.
     """
 
@@ -64,6 +65,7 @@ class Called:
     most_live: int = 0
     ended: int = 0
     faults: list[str] = field(default_factory=list)
+    pages: list[PlayedPage] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _invites: set[IncomingInvite] = field(default_factory=set)
 
@@ -123,6 +125,7 @@ class Called:
 
     async def _bridge(self, invite: IncomingInvite, plane: PacketRouter) -> None:
         page = PlayedPage()
+        self.pages.append(page)
         page.call.emit(PageRinging(), PageActive())
         call_id = new_call_id()
 

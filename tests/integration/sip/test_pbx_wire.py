@@ -12,17 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bridge.call import Call, CallLimits
-from gateway.bridge.call_media import CallMedia
-from gateway.bridge.flows import whatsapp_to_sip
-from gateway.domain.ids import AccountId, new_call_id
-from gateway.domain.states import Direction
-from gateway.domain.termination import HANGUP
-from gateway.media.router import PacketRouter
-from gateway.protocol.sip.digest import DigestClient
-from gateway.sip import Endpoint, EndpointSettings, RegistrationState, SipServer
+from gateway.sip import RegistrationState
 from tests.bench.called import Called, called
-from tests.integration.bridge.rig import PlayedCall, PlayedPage, PlayedPort
+from tests.integration.sip.calling import run_call_from_whatsapp, towards
 from tests.support.sip_sipp import start_sipp
 
 pytestmark = pytest.mark.integration
@@ -32,15 +24,6 @@ pytestmark = pytest.mark.integration
 async def ponte() -> AsyncIterator[Called]:
     async with called(bridged=True) as one:
         yield one
-
-
-async def towards(ponte: Called, port: int, *, user: str = "") -> Endpoint:
-    """An endpoint whose server is SIPp."""
-    settings = EndpointSettings(
-        server=SipServer("127.0.0.1", port, "udp"), user=user, password="mySecurePassword123", listen_port=0,
-        listen_host="127.0.0.1",
-    )  # fmt: skip
-    return await ponte.stack.add_endpoint(settings, ponte.take)
 
 
 @pytest.mark.parametrize("scenario", ["asterisk_calls", "freeswitch_calls"])
@@ -54,23 +37,14 @@ async def test_the_pbx_calls_whatsapp(ponte: Called, tmp_path: Path, scenario: s
 @pytest.mark.parametrize("scenario", ["asterisk_called", "freeswitch_called"])
 async def test_whatsapp_calls_the_pbx(ponte: Called, tmp_path: Path, scenario: str) -> None:
     sipp = await start_sipp(tmp_path, scenario)
-    endpoint = await towards(ponte, sipp.port)
-    # credentials without a registration, which has a scenario of its own
-    endpoint._auth = DigestClient("whatsapp_trunk", "mySecurePassword123", ponte.stack.token)
-    assert isinstance(ponte.plane, PacketRouter)
-    incoming, call_id = PlayedCall(outgoing=False), new_call_id()
-    media = CallMedia(call_id, ponte.plane, PlayedPage(), PlayedPort())
-    limits = CallLimits(ring_timeout_s=20, accept_timeout_s=20, close_timeout_s=20)
-    call = Call(call_id, AccountId("a"), Direction.WHATSAPP_TO_SIP, media, limits, lambda _: None)
-    assert await call.run(lambda one: whatsapp_to_sip(one, incoming, endpoint, "1000")) == HANGUP
-    assert incoming.told == ["accept", "hangup"]
+    assert await run_call_from_whatsapp(ponte, sipp.port) == ["accept", "hangup"]
     await sipp.wait()
 
 
 @pytest.mark.parametrize(("scenario", "granted_s"), [("asterisk_registrar", 240), ("freeswitch_registrar", 180)])
 async def test_registers_with_the_pbx(ponte: Called, tmp_path: Path, scenario: str, granted_s: int) -> None:
     sipp = await start_sipp(tmp_path, scenario)
-    endpoint = await towards(ponte, sipp.port, user="whatsapp_trunk")
+    endpoint = await towards(ponte, sipp.port, registers=True)
     changed = asyncio.Event()
     endpoint.on_status = changed.set
     async with asyncio.timeout(15):
