@@ -18,7 +18,7 @@ from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.control import CallControl
 from gateway.bridge.flows import click_to_call, sip_to_whatsapp, whatsapp_to_sip
-from gateway.bridge.phones import whatsapp_to_phones
+from gateway.bridge.phones import click_to_phones, whatsapp_to_phones
 from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import refuse
 from gateway.domain import termination as t
@@ -284,11 +284,19 @@ class Account:
             raise CallNotPossible("draining", "Ponte is stopping", "DRAINING", 30)
         if not config.enabled or endpoint is None:
             raise CallNotPossible("bridge_disabled", "The bridge is not enabled", "disabled")
-        if config.sip_server is None:
-            raise CallNotPossible("no_sip_server", "sipServer is not set: there is no phone to ring", "disabled")
-        extension = parse_extension(offer.extension or config.sip_extension or config.sip_user or "", config.sip_server)
-        if not extension:
-            raise ConfigError("is required, since the configuration has no sipExtension", "extension")
+        phones = endpoint.phones if config.sip_server is None else []
+        extension = config.sip_listen_user or ""
+        if config.sip_server is not None:
+            wanted = offer.extension or config.sip_extension or config.sip_user or ""
+            extension = parse_extension(wanted, config.sip_server)
+            if not extension:
+                raise ConfigError("is required, since the configuration has no sipExtension", "extension")
+        elif not phones:
+            raise CallNotPossible(
+                "no_sip_server", "sipServer is not set and no phone is registered: there is none to ring", "disabled"
+            )
+        elif offer.extension:
+            raise ConfigError("is for accounts with a sipServer; without, all registered phones ring", "extension")
         if line is None or not line.driver.can_place:
             state = self._link.page.state if self._link else "disabled"
             raise CallNotPossible("page_unavailable", "WhatsApp Web is not ready", state, 10)
@@ -299,7 +307,11 @@ class Account:
         call = self._start(
             Direction.SIP_TO_WHATSAPP,
             line,
-            lambda call: click_to_call(call, extension, driver, offer.number, endpoint),
+            lambda call: (
+                click_to_phones(call, endpoint, phones, driver, offer.number)
+                if phones
+                else click_to_call(call, extension, driver, offer.number, endpoint)
+            ),
             call_id=offer.call_id,
             origin=Origin.API,
         )

@@ -144,15 +144,28 @@ async def click_to_call(call: Call, extension: str, driver: PageDriver, number: 
         over = await _within(call.limits.ring_timeout_s, _until_phone_answers(call, events), t.NO_ANSWER)
         if over is not None:
             return over
-        call.media.connect()
-        await call.media.start_page()
-        call.page = page = await driver.dial(number)
-        events.add(page)
-        over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
-        if over is not None:
-            return over
-        call.enter(Answered())
-        return await in_call(call, events, endpoint)
+        return await dial_on(call, events, driver, number, endpoint)
+
+
+async def dial_on(call: Call, events: LegEvents, driver: PageDriver, number: str, endpoint: Endpoint) -> Termination:
+    """Dial WhatsApp for a phone that has answered, and follow the call to its end.
+
+    Args:
+        call: the call.
+        events: of the phone's leg.
+        driver: the page.
+        number: digits of the E.164 number without ``+``.
+        endpoint: the account's SIP side, for a transfer.
+    """
+    call.media.connect()
+    await call.media.start_page()
+    call.page = page = await driver.dial(number)
+    events.add(page)
+    over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
+    if over is not None:
+        return over
+    call.enter(Answered())
+    return await in_call(call, events, endpoint)
 
 
 async def _within(

@@ -1,4 +1,4 @@
-"""An incoming WhatsApp call for the phones that registered with us: all ring, the first that answers has it."""
+"""Calls for the phones that registered with us: all ring, the first that answers has the call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from gateway.bridge.call import Call
 from gateway.bridge.control import Transfer
 from gateway.bridge.events import LegEvents, leg_events
-from gateway.bridge.flows import WHATSAPP_CALL_ID_HEADER, join
+from gateway.bridge.flows import WHATSAPP_CALL_ID_HEADER, dial_on, join
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
@@ -19,8 +19,9 @@ from gateway.domain.ids import CallId
 from gateway.domain.page_call import PageCallEvent, PageEnded
 from gateway.domain.states import CallState, Dialed, RemoteRinging
 from gateway.domain.termination import Termination
-from gateway.page.driver import PageCall
+from gateway.page.driver import PageCall, PageDriver
 from gateway.protocol.sip import events as sip
+from gateway.protocol.sip.events import Caller
 from gateway.protocol.sip.registrar import Binding
 from gateway.sip.endpoint import Endpoint
 
@@ -54,25 +55,57 @@ async def whatsapp_to_phones(call: Call, page: PageCall, endpoint: Endpoint, pho
     call.sip_user = endpoint.settings.listen_user
     async with leg_events() as events:
         events.add(page)
-        ringing = await _ring(call, page, endpoint, phones, events)
-        call.enter(Dialed())
-        try:
-            async with asyncio.timeout(call.limits.ring_timeout_s):
-                winner = await _until_one_answers(call, events, ringing)
-        except TimeoutError:
-            return t.NO_ANSWER
-        if isinstance(winner, Termination):
-            return winner
-        call.sip, losers = winner.leg, [one for one in call.ringing if one is not winner.leg]
-        call.ringing = []
-        for loser in losers:
-            events.own(_tell_elsewhere(call, loser))
-        return await join(call, page, events, endpoint)
+        caller = call.presentation.caller(page.peer.phone, page.peer.name)
+        header = (WHATSAPP_CALL_ID_HEADER, page.page_call_id)
+        over = await _first_of(call, phones, endpoint, events, caller, [header])
+        return over or await join(call, page, events, endpoint)
+
+
+async def click_to_phones(
+    call: Call, endpoint: Endpoint, phones: Sequence[Binding], driver: PageDriver, number: str
+) -> Termination:
+    """Ring *phones*; dial WhatsApp when one answers.
+
+    Args:
+        call: the call to run.
+        endpoint: the account's SIP side.
+        phones: those that are registered there; at least one.
+        driver: the page.
+        number: digits of the E.164 number without ``+``.
+    """
+    call.peer_phone = number
+    call.sip_user = endpoint.settings.listen_user
+    async with leg_events() as events:
+        caller = call.presentation.caller(number, None)
+        over = await _first_of(call, phones, endpoint, events, caller, [])
+        return over or await dial_on(call, events, driver, number, endpoint)
+
+
+async def _first_of(
+    call: Call, phones: Sequence[Binding], endpoint: Endpoint, events: LegEvents, caller: Caller,
+    headers: Sequence[tuple[str, str]],
+) -> Termination | None:  # fmt: skip
+    """Ring *phones* and make the one that answers first the call's leg; else return why there is none."""
+    ringing = await _ring(call, phones, endpoint, events, caller, headers)
+    call.enter(Dialed())
+    try:
+        async with asyncio.timeout(call.limits.ring_timeout_s):
+            winner = await _until_one_answers(call, events, ringing)
+    except TimeoutError:
+        return t.NO_ANSWER
+    if isinstance(winner, Termination):
+        return winner
+    call.sip, losers = winner.leg, [one for one in call.ringing if one is not winner.leg]
+    call.ringing = []
+    for loser in losers:
+        events.own(_tell_elsewhere(call, loser))
+    return None
 
 
 async def _ring(
-    call: Call, page: PageCall, endpoint: Endpoint, phones: Sequence[Binding], events: LegEvents
-) -> list[_Ringing]:
+    call: Call, phones: Sequence[Binding], endpoint: Endpoint, events: LegEvents, caller: Caller,
+    headers: Sequence[tuple[str, str]],
+) -> list[_Ringing]:  # fmt: skip
     """Send an INVITE to each phone; one whose media cannot be had is left out.
 
     Raises:
@@ -84,12 +117,7 @@ async def _ring(
         try:
             # a phone on a WebSocket is a browser
             media, sdp = await call.media.offer_ringing(phone.flow.local[0], webrtc=phone.flow.is_websocket)
-            invite = endpoint.ring(
-                phone,
-                sdp=sdp,
-                caller=call.presentation.caller(page.peer.phone, page.peer.name),
-                headers=[(WHATSAPP_CALL_ID_HEADER, page.page_call_id)],
-            )
+            invite = endpoint.ring(phone, sdp=sdp, caller=caller, headers=headers)
         except PonteError as error:
             _log.warning("phone_not_rung", error=str(error), code=error.code)
             fault = error

@@ -12,10 +12,10 @@ import pytest
 
 from gateway.bridge.call import Call
 from gateway.bridge.call_media import CallMedia
-from gateway.bridge.phones import whatsapp_to_phones
+from gateway.bridge.phones import click_to_phones, whatsapp_to_phones
 from gateway.domain import termination as t
 from gateway.domain.ids import AccountId, new_call_id
-from gateway.domain.page_call import PageEnded
+from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import CallState, Direction
 from gateway.domain.termination import Termination
 from gateway.media.router import PacketRouter
@@ -64,12 +64,13 @@ class House:
     async def registered(self, count: int) -> None:
         await until(lambda: len(self.account.phones) == count)
 
-    def rings(self) -> tuple[PlayedCall, asyncio.Task[Termination], Call]:
-        call_id, incoming = new_call_id(), PlayedCall(outgoing=False)
+    def call(self, direction: Direction) -> Call:
+        call_id = new_call_id()
         media = CallMedia(call_id, self.plane, self.page, PlayedPort())
-        call = Call(
-            call_id, AccountId("a"), Direction.WHATSAPP_TO_SIP, media, LIMITS, on_change=lambda _: None
-        )  # fmt: skip
+        return Call(call_id, AccountId("a"), direction, media, LIMITS, on_change=lambda _: None)
+
+    def rings(self) -> tuple[PlayedCall, asyncio.Task[Termination], Call]:
+        incoming, call = PlayedCall(outgoing=False), self.call(Direction.WHATSAPP_TO_SIP)
         phones = self.account.phones
         flow = call.run(lambda one: whatsapp_to_phones(one, incoming, self.account, phones))
         return incoming, self.tasks.create_task(flow), call
@@ -220,6 +221,28 @@ async def test_a_real_phone_registers_and_takes_a_call(house: House, tmp_path: P
         await phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
         await asyncio.wait_for(ended, 5)
     await house.registered(0)  # it unregisters when it ends
+
+
+async def test_somebody_asks_for_a_call_and_the_phone_that_answers_gets_it(house: House) -> None:
+    one, two = await house.phone("one"), await house.phone("two")
+    await house.registered(2)
+    call = house.call(Direction.SIP_TO_WHATSAPP)
+    phones = house.account.phones
+    ended = house.tasks.create_task(
+        call.run(lambda it: click_to_phones(it, house.account, phones, house.page, "5511987654321"))
+    )
+    first, second = await one.rings(), await two.rings()
+    assert first.caller_user == "5511987654321"
+    assert not house.page.dialled
+    second.ringing()
+    await first.answer(phone_sdp())
+    assert isinstance(await asyncio.wait_for(second.next_event(), 5), Cancelled)
+    await until(lambda: house.page.dialled == ["5511987654321"])
+    house.page.call.emit(PageRinging(), PageActive())
+    await until(lambda: call.state is CallState.ACTIVE)
+    await first.bye()
+    assert (await asyncio.wait_for(ended, 5)) is t.HANGUP
+    assert house.page.call.told == ["hangup"]
 
 
 async def test_a_change_of_phones_is_told(house: House) -> None:
