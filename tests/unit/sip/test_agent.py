@@ -480,3 +480,26 @@ def test_sip_uri() -> None:
     assert sip_uri("a b@c", "pbx.test:5070") == "sip:a%20b%40c@pbx.test:5070"
     assert sip_uri("", "pbx.test") == "sip:pbx.test"
     assert sip_uri("+49\r\nX: y", "h") == "sip:+49X%3A%20y@h"
+
+
+def test_who_takes_no_sdp_cannot_be_answered() -> None:
+    one = lab()
+    one.agent.set_endpoint(trusted())
+    one.feed(request_text(body=OFFER, headers=["Accept: text/plain, application/pidf+xml"]))
+    assert one.response().status == 406
+    for number, accept in enumerate(("application/SDP;level=1, text/plain", "*/*", "application/*")):
+        one.feed(
+            request_text(body=OFFER, branch=f"z9hG4bK{number}", call_id=f"{number}", headers=[f"Accept: {accept}"])
+        )
+        one.new_call()
+
+
+def test_a_caller_of_rfc_2543_is_called_back_where_from_says() -> None:
+    one = lab()
+    one.agent.set_endpoint(trusted())
+    text = request_text(body=OFFER, contact="", via="Via: SIP/2.0/UDP 192.0.2.20").replace(";tag=ft1", "")
+    one.feed(text)
+    session = one.new_call()
+    assert session.dialog.remote_target == "sip:1000@192.0.2.20"
+    one.feed(request_text(body=OFFER, contact="", branch="z9hG4bKx", call_id="x"))
+    assert one.take()[-1].status == 400  # type: ignore[union-attr]

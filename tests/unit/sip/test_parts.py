@@ -122,6 +122,13 @@ def test_reason_cannot_end_its_line() -> None:
     assert str(Reason("S I P", 1, "a\r\nb")) == 'SIP;cause=1;text="ab"'
 
 
+@pytest.mark.parametrize("text", ["sip:a@b?Route=%3Csip:c%3E", "sip:a@b?x", "sip:a@b?x;tag=1"])
+def test_headers_in_a_uri_need_angle_brackets(text: str) -> None:
+    with pytest.raises(RemoteProtocolError):
+        parse_name_addr(text)
+    assert parse_name_addr(f"<{text}>").uri == text
+
+
 # sipServer
 
 
