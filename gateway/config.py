@@ -231,6 +231,11 @@ class Settings(BaseSettings):
         "and wasmServerIP may lead to beside loopback and private networks; empty, because both ends of such a "
         "connection are full control of a WhatsApp account",
     )
+    force_calling_gates: Names = Field(
+        default=(),
+        description="Ids of accounts, separated by commas, in whose page WhatsApp's gates for calls are forced open; "
+        "empty, because an account for which WhatsApp has not enabled calls on the web may be noticed by it",
+    )
     connect_timeout_s: Seconds = Field(
         default=5.0,
         description="Seconds to reach Chrome, helper or wasm server; a LAN takes milliseconds, a VPN one second",
@@ -293,8 +298,9 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "allow_hosts", "webhook_allow_hosts", "webrtc_addresses", "sip_ws_origins", "sip_digest", mode="before"
-    )
+        "allow_hosts", "webhook_allow_hosts", "force_calling_gates", "webrtc_addresses", "sip_ws_origins", "sip_digest",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

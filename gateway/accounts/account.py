@@ -13,6 +13,7 @@ from gateway.accounts.audio_watch import watched_audio
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
+from gateway.accounts.page_session import PageSession
 from gateway.accounts.sip_side import with_instance
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
@@ -27,10 +28,11 @@ from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
-from gateway.domain.states import CallState, Direction, Origin
+from gateway.domain.page_session import QrChanged, SessionEvent
+from gateway.domain.states import CallState, Direction, Origin, PageState
 from gateway.domain.termination import Termination
 from gateway.events.hub import EventHub
-from gateway.events.models import AccountStateChanged, Event, PageStateChanged, RegistrationStateChanged
+from gateway.events.models import AccountStateChanged, Event, PageStateChanged, RegistrationStateChanged, SessionQr
 from gateway.media.plane import MediaPlane
 from gateway.page.driver import PageCall
 from gateway.sip.call import IncomingInvite
@@ -78,6 +80,8 @@ class Account:
 
     def __init__(self, account_id: AccountId, context: AccountContext) -> None:
         self.account_id = account_id
+        self.session = PageSession()
+        self.session.subscribe(self._on_session)
         self._context = context
         self._config = BridgeConfig()
         self._endpoint: Endpoint | None = None
@@ -192,13 +196,24 @@ class Account:
             self._link_task.cancel()
             await asyncio.wait([self._link_task])
             self._link = self._link_task = None
+            self.session.on_page(PartStatus(PageState.DETACHED.value, _DISABLED.detail))
         if wanted is not None and self._group is not None:
-            self._link = PageLink(wanted, self._context.page, on_change=self._on_page, on_incoming=self._on_incoming)
+            self._link = PageLink(
+                wanted,
+                self._context.page,
+                on_change=self._on_page,
+                on_incoming=self._on_incoming,
+                session=self.session,
+            )
             self._link_task = self._group.create_task(self._link.run())
 
     def _on_page(self) -> None:
         self._tell_sip()
         self._tell()
+
+    def _on_session(self, event: SessionEvent) -> None:
+        if isinstance(event, QrChanged) and event.code is not None:
+            self._context.events.publish(self.account_id, SessionQr(code=event.code))
 
     def _tell(self) -> None:
         """Publish what changed of the account's parts."""

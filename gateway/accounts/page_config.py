@@ -44,6 +44,7 @@ class PageLinkSettings:
         poll_s: between questions for the page's state while it is not READY.
         retry_min_s: pause after the first failure to attach or to connect the media leg.
         retry_max_s: cap of that pause.
+        force_gates: whether to pretend, for that account, that WhatsApp has enabled its calls.
     """
 
     browser: BrowserSettings
@@ -56,3 +57,4 @@ class PageLinkSettings:
     poll_s: float = 2.0
     retry_min_s: float = 0.5
     retry_max_s: float = 10.0
+    force_gates: Callable[[AccountId], bool] = lambda _: False

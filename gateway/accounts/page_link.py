@@ -13,6 +13,7 @@ import structlog
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_port import PagePort
+from gateway.accounts.page_session import PageSession
 from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
@@ -25,6 +26,7 @@ _STARTED: Final = frozenset({PageState.READY, PageState.LOGIN_REQUIRED, PageStat
 _MICROPHONE_TAKEN: Final = (
     "the page had asked for a microphone before the gateway came, and is loaded anew once, while no call runs"
 )
+_POLLS_WHEN_READY: Final = 15  # 30 s by default
 _ENDED_LEG: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 
 
@@ -49,6 +51,7 @@ class PageLink:
         settings: process settings.
         on_change: called when `page`, `media` or `line` changed.
         on_incoming: called for each incoming call.
+        session: what is told of the page outside; one of its own where nobody asks.
 
     Attributes:
         page: the page's state, for people.
@@ -62,10 +65,12 @@ class PageLink:
         *,
         on_change: Callable[[], None],
         on_incoming: Callable[[PageCall], None],
+        session: PageSession | None = None,
     ) -> None:
         self.config = config
         self.page = PartStatus(PageState.DETACHED.value, "Chrome was not asked yet")
         self.media = PartStatus("closed", "waits for the page")
+        self.session = session or PageSession()
         self._settings = settings
         self._on_change = on_change
         self._on_incoming = on_incoming
@@ -145,9 +150,15 @@ class PageLink:
     async def _attend(self, target: PageTarget, place: ChromePlace) -> None:
         """Drive the page until it is gone."""
         gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        driver = WhatsAppDriver(
-            target, PageListener(on_state=self._page_state, on_incoming=self._on_incoming, on_media=self._page_media)
+        session = self.session
+        listener = PageListener(
+            on_state=self._page_state,
+            on_incoming=self._on_incoming,
+            on_media=self._page_media,
+            on_qr=session.on_qr,
+            on_link_code=session.on_link_code,
         )
+        driver = WhatsAppDriver(target, listener, force_gates=self._settings.force_gates(self.config.account_id))
 
         def on_document() -> None:
             self._reloading = False
@@ -161,6 +172,7 @@ class PageLink:
                 gone.set_result(why)
 
         self._driver, self._target = driver, target
+        session.use(driver)
         self._reloading = False
         target.subscribe(driver.on_event, on_document, on_gone)
         try:
@@ -173,17 +185,25 @@ class PageLink:
         finally:
             driver.on_lost("the gateway let go of the page")
             self._driver = self._target = None
+            session.use(None)
             self._drop_leg()
             await target.close()
 
     async def _poll(self, driver: WhatsAppDriver) -> None:
-        """Ask for the state until it is READY: an event that was lost must not keep an account down."""
+        """Ask for the state often until it is READY, and seldom after that.
+
+        An event that was lost must not keep an account down, nor show a dead one as READY.
+        """
+        rounds = 0
         while True:
-            if not driver.settled:
+            if not driver.settled or rounds >= _POLLS_WHEN_READY:
+                rounds = 0
                 try:
                     await driver.refresh()
+                    self.session.on_page(self.page)
                 except PonteError as error:
                     self._log.info("page_probe_failed", error=str(error), code=error.code)
+            rounds += 1
             await asyncio.sleep(self._settings.poll_s)
 
     async def _renew(self, target: PageTarget, driver: PageDriver) -> None:
@@ -263,6 +283,7 @@ class PageLink:
     def _set_page(self, status: PartStatus) -> None:
         if status != self.page:
             self.page = status
+            self.session.on_page(status)
             self._on_change()
 
     def _set_media(self, status: PartStatus) -> None:

@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 
 from gateway.accounts.account import Account, AccountContext
+from gateway.accounts.page_session import PageSession
 from gateway.bridge.control import CallControl
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
@@ -91,6 +92,11 @@ class AccountRegistry:
                 listener=_NEVER_CONFIGURED, phones=_NEVER_CONFIGURED,
             )  # fmt: skip
         return known.status()
+
+    def session(self, account: AccountId) -> PageSession:
+        """Return the account's WhatsApp session; see `gateway.api.deps.Accounts.session`."""
+        known = self._accounts.get(account)
+        return known.session if known is not None else PageSession()
 
     def control(self, account: AccountId, call_id: CallId) -> CallControl | None:
         """Return the handle of a call that is not over; see `gateway.api.deps.Accounts.control`."""

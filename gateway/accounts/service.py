@@ -83,6 +83,7 @@ def page_link_settings(settings: Settings) -> PageLinkSettings:
         local_helper_url=settings.local_helper_url,
         webrtc_timeout_s=settings.webrtc_connect_timeout_s,
         retry_max_s=settings.reconnect_max_s,
+        force_gates=lambda account_id: account_id in settings.force_calling_gates,
     )
 
 

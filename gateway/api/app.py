@@ -19,6 +19,7 @@ from gateway.api.limits import Limits
 from gateway.api.live_calls import LiveCallEndpoints
 from gateway.api.middleware import RequestMiddleware
 from gateway.api.problems import on_http_exception, on_ponte_error
+from gateway.api.session import SessionEndpoints
 from gateway.api.webhooks import WebhookEndpoints
 from gateway.domain.errors import PonteError
 
@@ -35,6 +36,7 @@ def create_app(deps: ApiDeps) -> Starlette:
     """
     bridge = BridgeEndpoints(deps)
     calls = CallEndpoints(deps)
+    session = SessionEndpoints(deps)
     limits = Limits(deps.requests_per_s, deps.offers_per_min)
     live = LiveCallEndpoints(deps, limits)
 
@@ -76,6 +78,11 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/webhooks/{id}/rotate", POST=hooks.rotate),
             _route("/webhooks/{id}/deliveries", GET=hooks.deliveries),
             _route("/webhooks/{id}/deliveries/{delivery}/replay", POST=hooks.replay),
+            _route("/session", GET=session.get_session),
+            _route("/session/qr", GET=session.get_qr),
+            _route("/session/code", POST=session.post_code),
+            _route("/session/logout", POST=session.post_logout),
+            _route("/session/takeover", POST=session.post_takeover),
             _route("/livez", GET=livez),
             _route("/readyz", GET=readyz),
             _route("/metrics", GET=metrics),

@@ -13,6 +13,7 @@ from gateway.domain.bridge_config import BridgeConfig, HostPolicy
 from gateway.domain.bridge_status import BridgeStatus, CallSummary
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import Offer
+from gateway.domain.page_session import SessionEvent, SessionStatus
 from gateway.events.hub import EventHub
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
@@ -41,6 +42,30 @@ class Control(Protocol):
         """Ring another phone by the PBX, and give it the phone's place when it answers."""
 
 
+class Session(Protocol):
+    """An account's WhatsApp session: `gateway.accounts.page_session.PageSession`.
+
+    What does not fit the page's state raises `WrongPageState` (409), what the page cannot do another `PonteError`.
+    """
+
+    status: SessionStatus
+
+    def subscribe(self, on_event: Callable[[SessionEvent], None]) -> Callable[[], None]:
+        """Have *on_event* called for each event; returns what ends it."""
+
+    async def current_qr(self) -> str | None:
+        """Return the text of the login's QR code; None while WhatsApp makes one."""
+
+    async def link_code(self, phone: str) -> str:
+        """Return the code that a person types into the phone with that number."""
+
+    async def logout(self) -> None:
+        """Unlink the page from the phone."""
+
+    async def takeover(self) -> None:
+        """Use WhatsApp in this page, when another one took it."""
+
+
 class Accounts(Protocol):
     """The accounts, as the API sees them; `gateway.accounts` implements it.
 
@@ -67,6 +92,9 @@ class Accounts(Protocol):
                 configuration back into the store. Any other error is a fault of ours: the answer is a 500, and what
                 is stored by then comes into force at the next start.
         """
+
+    def session(self, account: AccountId) -> Session:
+        """Return the account's WhatsApp session; also for an account that was never configured."""
 
     def status(self, account: AccountId) -> BridgeStatus:
         """Return the state of the account's parts and its calls; also for an account that was never configured."""

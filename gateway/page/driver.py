@@ -13,6 +13,10 @@ from gateway.domain.states import PageState
 from gateway.domain.termination import Termination
 
 
+def _ignore(_: object) -> None:
+    """Stand in for a listener that has no use for it."""
+
+
 class CallRefused(PonteError):
     """The page did not place the call.
 
@@ -69,11 +73,15 @@ class PageListener:
         on_state: the page's state changed (state, detail for people).
         on_incoming: somebody calls.
         on_media: the page's view of the media leg changed (a W3C RTCPeerConnectionState).
+        on_qr: the text of the login page's QR code changed; None: there is none any more.
+        on_link_code: WhatsApp made another code for linking by phone number.
     """
 
     on_state: Callable[[PageState, str], None]
     on_incoming: Callable[[PageCall], None]
     on_media: Callable[[str], None]
+    on_qr: Callable[[str | None], None] = _ignore
+    on_link_code: Callable[[str], None] = _ignore
 
 
 class PageDriver(Protocol):

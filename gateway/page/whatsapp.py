@@ -25,6 +25,8 @@ _EVENTS_PER_CALL: Final = 16  # a call gives at most ringing, active and ended; 
 
 _DIAL_TIMEOUT_S: Final = 20  # WhatsApp looks the number up on its servers first
 
+_LINK_TIMEOUT_S: Final = 35  # above the bundle's own limits, so that its sentence is heard
+
 _DTMF_DBFS: Final = (
     -10
 )  # of each tone: both together peak at -4 dBFS, below the limiter, and far above what detectors need
@@ -110,19 +112,22 @@ class WhatsAppDriver:
     Args:
         target: the attached and injected page.
         listener: who is told of states, incoming calls and the media leg.
+        force_gates: pretend that WhatsApp has enabled calls for the account where it has not.
 
     Attributes:
         probe: what the page said last when it was asked for all that it has; None before that.
     """
 
-    def __init__(self, target: PageTarget, listener: PageListener) -> None:
+    def __init__(self, target: PageTarget, listener: PageListener, *, force_gates: bool = False) -> None:
         self.state = PageState.INJECTING
         self.detail = "waiting for WhatsApp Web to start"
         self.own_number: str | None = None
         self.probe: wire.Probe | None = None
         self._can: wire.Can | None = None
+        self._told = 0
         self._target = target
         self._listener = listener
+        self._force_gates = force_gates
         self._calls: dict[PageCallId, WhatsAppCall] = {}
         self._dialing = 0
         self._log = structlog.get_logger("ponte.page")
@@ -156,6 +161,7 @@ class WhatsAppDriver:
             return
         match event:
             case wire.PageStateEvent(state=state, detail=detail, can=can):
+                self._told += 1
                 self._set_state(state, detail, can)
             case wire.CallIncomingEvent():
                 self._incoming(event)
@@ -170,6 +176,10 @@ class WhatsAppDriver:
                         del self._calls[gone.page_call_id]
             case wire.MediaStateEvent(state=media_state):
                 self._listener.on_media(media_state)
+            case wire.QrEvent(code=text):
+                self._listener.on_qr(text)
+            case wire.LinkCodeEvent(code=text):
+                self._listener.on_link_code(text)
             case wire.LogEvent(level=level, message=message):
                 self._log.info("page_log", page_level=level, message=message)
 
@@ -178,6 +188,7 @@ class WhatsAppDriver:
         for call in list(self._calls.values()):
             call.on_lost(t.PAGE_LOST)
         self._calls.clear()
+        self._listener.on_qr(None)
         self._set_state(state, why)
 
     async def refresh(self) -> None:
@@ -186,12 +197,17 @@ class WhatsAppDriver:
         Raises:
             PonteError: the page does not answer.
         """
+        told = self._told
         probe = wire.parse_probe(await self._target.call("probe"))
         self.own_number = probe.ownNumber or self.own_number
         if probe.waVersion is not None and (self.probe is None or probe.waVersion != self.probe.waVersion):
             self._log.info("page_version", whatsapp=probe.waVersion, wajs=probe.wajsVersion)
         self.probe = probe
-        self._set_state(probe.state, probe.detail or ", ".join(probe.missing), probe.can)
+        if self._force_gates and probe.loggedIn and not probe.callingEnabled and probe.crossOriginIsolated:
+            self._log.warning("calling_gates_forced")
+            await self._target.call("forceGates")
+        if told == self._told:  # else an event came meanwhile, which may be the younger word
+            self._set_state(probe.state, probe.detail or ", ".join(probe.missing), probe.can)
 
     async def dial(self, number: str) -> WhatsAppCall:
         """Place a call; see `gateway.page.driver.PageDriver.dial`."""
@@ -208,6 +224,41 @@ class WhatsAppDriver:
         if call.ended:
             del self._calls[call.page_call_id]
         return call
+
+    async def qr(self) -> str | None:
+        """Return the text of the login page's QR code; None while WhatsApp makes one.
+
+        Raises:
+            PageError: `not_at_login`: a phone is linked; `not_ready`: the page loads.
+        """
+        return wire.parse_qr(await self._target.call("qr", timeout_s=_LINK_TIMEOUT_S)).code
+
+    async def link_code(self, phone: str) -> str:
+        """Return the code that a person types into the phone.
+
+        Args:
+            phone: digits of the account's E.164 number without ``+``.
+
+        Raises:
+            PageError: as `qr`; or WhatsApp gave none.
+        """
+        return wire.parse_link_code(await self._target.call("linkCode", phone, timeout_s=_LINK_TIMEOUT_S)).code
+
+    async def logout(self) -> None:
+        """Unlink the page from the phone.
+
+        Raises:
+            PageError: `not_ready`: nobody is logged in.
+        """
+        await self._target.call("logout", timeout_s=_LINK_TIMEOUT_S)
+
+    async def takeover(self) -> None:
+        """Use WhatsApp in this page, when another one took it.
+
+        Raises:
+            PageError: `not_ready`: none did.
+        """
+        await self._target.call("takeover", timeout_s=_LINK_TIMEOUT_S)
 
     async def connect_media(self, offer_sdp: str) -> str:
         """Exchange one complete offer for one complete answer."""

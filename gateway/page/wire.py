@@ -70,6 +70,24 @@ class MediaStateEvent(_Wire):
     state: Annotated[str, Field(max_length=32)]
 
 
+_QrText = Annotated[str, Field(min_length=1, max_length=2048)]
+_LinkCode = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{4,16}$")]
+
+
+class QrEvent(_Wire):
+    """The QR code on the login page changed; None: there is none any more."""
+
+    type: Literal["session.qr"]
+    code: _QrText | None
+
+
+class LinkCodeEvent(_Wire):
+    """The code for linking by phone number was made anew."""
+
+    type: Literal["session.code"]
+    code: _LinkCode
+
+
 class LogEvent(_Wire):
     """Something the page wants an operator to know."""
 
@@ -80,7 +98,16 @@ class LogEvent(_Wire):
 
 _Answer = TypeVar("_Answer", bound=_Wire)
 
-PageEvent = PageStateEvent | CallIncomingEvent | CallStateEvent | CallGoneEvent | MediaStateEvent | LogEvent
+PageEvent = (
+    PageStateEvent
+    | CallIncomingEvent
+    | CallStateEvent
+    | CallGoneEvent
+    | MediaStateEvent
+    | QrEvent
+    | LinkCodeEvent
+    | LogEvent
+)
 
 _EVENTS: TypeAdapter[PageEvent] = TypeAdapter(Annotated[PageEvent, Field(discriminator="type")])
 
@@ -105,11 +132,25 @@ class Probe(_Wire):
     can: Can | None = None
     ownNumber: Annotated[str, Field(pattern=r"^[0-9]{3,20}$")] | None = None
     loggedIn: bool = False
+    callingEnabled: bool = True
+    crossOriginIsolated: bool = True
     waVersion: _Version | None = None
     wajsVersion: _Version | None = None
     needsUpdate: bool = False
     missing: list[str] = []
     checks: Annotated[list[Check], Field(max_length=100)] = []
+
+
+class Qr(_Wire):
+    """The QR code on the login page."""
+
+    code: _QrText | None
+
+
+class LinkCode(_Wire):
+    """What a person types into the phone."""
+
+    code: _LinkCode
 
 
 class Placed(_Wire):
@@ -146,6 +187,24 @@ def parse_placed(data: object) -> Placed:
         RemoteProtocolError: it has not the agreed shape.
     """
     return _checked(Placed, data, "dial")
+
+
+def parse_qr(data: object) -> Qr:
+    """Check the answer of ``qr()``.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    return _checked(Qr, data, "qr")
+
+
+def parse_link_code(data: object) -> LinkCode:
+    """Check the answer of ``linkCode()``.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    return _checked(LinkCode, data, "linkCode")
 
 
 def _checked(model: type[_Answer], data: object, command: str) -> _Answer:

@@ -15,8 +15,9 @@ from starlette.routing import Route
 
 from tests.standin.farend import FarEnd
 from tests.standin.lines import NotNow
-from tests.standin.schemas import RejectRequest, RingRequest, SayRequest, Settings
+from tests.standin.schemas import CodeRequest, PhoneRequest, RejectRequest, RingRequest, SayRequest, Settings
 from tests.standin.sound import BadSound, read_wav, tone, wav_bytes
+from tests.standin.state import state_of
 from tests.standin.tape import MAX_HEARD_S
 
 MAX_WAV_S: Final = 300
@@ -49,6 +50,26 @@ def control_app(far_end: FarEnd) -> Starlette:
     async def elsewhere(_request: Request) -> Response:
         return JSONResponse(far_end.elsewhere().describe())
 
+    async def scan(request: Request) -> Response:
+        far_end.scan((await _parse(request, CodeRequest)).code)
+        return JSONResponse(far_end.describe_link())
+
+    async def type_code(request: Request) -> Response:
+        far_end.type_code((await _parse(request, CodeRequest)).code)
+        return JSONResponse(far_end.describe_link())
+
+    async def unlink(_request: Request) -> Response:
+        far_end.unlink()
+        return JSONResponse(far_end.describe_link())
+
+    async def displace(_request: Request) -> Response:
+        far_end.displace()
+        return JSONResponse(far_end.describe_link())
+
+    async def phone(request: Request) -> Response:
+        far_end.linking.phone_online = (await _parse(request, PhoneRequest)).online
+        return JSONResponse(far_end.describe_link())
+
     async def say(request: Request) -> Response:
         body = await _body(request, MAX_BODY_BYTES)
         if body[:4] == b"RIFF" or "wav" in request.headers.get("content-type", ""):
@@ -73,7 +94,7 @@ def control_app(far_end: FarEnd) -> Starlette:
         return Response(wav_bytes(samples), media_type="audio/wav")
 
     async def state(_request: Request) -> Response:
-        return JSONResponse(far_end.describe())
+        return JSONResponse(state_of(far_end))
 
     async def marks(request: Request) -> Response:
         answer = {name: list(entries) for name, entries in far_end.marks.items()}
@@ -106,6 +127,11 @@ def control_app(far_end: FarEnd) -> Starlette:
             Route("/reject", reject, methods=["POST"]),
             Route("/hangup", hangup, methods=["POST"]),
             Route("/elsewhere", elsewhere, methods=["POST"]),
+            Route("/scan", scan, methods=["POST"]),
+            Route("/type_code", type_code, methods=["POST"]),
+            Route("/unlink", unlink, methods=["POST"]),
+            Route("/displace", displace, methods=["POST"]),
+            Route("/phone", phone, methods=["POST"]),
             Route("/say", say, methods=["POST"]),
             Route("/heard.wav", heard),
             Route("/state", state),

@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 
 from tests.standin.lines import Call, CallState, MediaLine, Message, NotNow, PageLine, lid_of
+from tests.standin.linking import Linking
 from tests.standin.schemas import RejectReason, RingRequest, Settings
-from tests.standin.sound import FRAME, PAGE_SOUNDS_HZ, Samples
+from tests.standin.sound import FRAME, Samples
 from tests.standin.tape import HeardTape, SayQueue
 
 FRAME_S: Final = 0.02
@@ -46,6 +47,8 @@ class FarEnd:
         }  # fmt: skip
         self.heard = HeardTape(time.monotonic())
         self.say = SayQueue()
+        self.linking = Linking()
+        self.visitors: list[PageLine] = []
         self.get_user_media_calls = 0
         self.pages_seen = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -58,6 +61,8 @@ class FarEnd:
         """Speak, and own the far end's timers, until cancelled."""
         async with asyncio.TaskGroup() as self._tasks:
             ready()
+            self.linking.begin(self.settings)
+            self._tasks.create_task(self._rotate())
             await self._speak()
 
     # --- the remote control ---
@@ -142,30 +147,61 @@ class FarEnd:
         """Behave by *settings* from now on; the page is told."""
         if self.call is not None and not settings.logged_in:
             self.hang_up()
+        if settings.link_by_profile and not self.settings.link_by_profile and self.page is not None:
+            self.linking.device = self.page.device if settings.logged_in else None
         self.settings = settings
-        self._tell(self._session())
+        if settings.offline:
+            for page in self._pages():
+                page.close()
+        self._tell_sessions()
         self._offer()
 
-    def describe(self) -> Message:
-        """Return what ``GET /state`` says."""
-        report = self.page.report if self.page else {}
+    def scan(self, text: str) -> None:
+        """Hold the phone before the page's QR code.
+
+        Raises:
+            NotNow: the phone is offline, or the code is not the one that is shown.
+        """
+        self._link(self.linking.scan(text))
+
+    def type_code(self, text: str) -> None:
+        """Type the page's code into the phone.
+
+        Raises:
+            NotNow: the phone is offline, or no page shows the code.
+        """
+        self._link(self.linking.type_code(text))
+
+    def unlink(self) -> None:
+        """Take the page from the phone's list of linked devices.
+
+        Raises:
+            NotNow: no page is linked.
+        """
+        if self.page is None or not self._logged_in(self.page):
+            raise NotNow("No page is linked.")
+        self._leave(self.page)
+
+    def displace(self) -> None:
+        """Open the account in another page, which is not shown here.
+
+        Raises:
+            NotNow: no page is connected.
+        """
+        if self.page is None:
+            raise NotNow("No page is connected.")
+        self.page.send({"type": "conflict"})
+        self.page.close()
+        self._page_gone()
+
+    def describe_link(self) -> Message:
+        """Return what ``GET /state`` says of the link between page and phone."""
+        linking = self.linking
         return {
-            "page": {
-                "connected": self.page is not None, "stack_ready": self.page is not None and self.page.stack_ready,
-                "seen": self.pages_seen, "call": report.get("call"),
-            },
-            "ring_tone": report.get("ringtone", {"playing": False, "blocked": 0}),
-            "message_sounds": report.get("messages", {"played": 0}),
-            "sounds_hz": PAGE_SOUNDS_HZ,
-            "settings": self.settings.model_dump(),
-            "me": {"phone": MY_PHONE, "lid": lid_of(MY_PHONE)},
-            "call": self.call.describe() if self.call else None,
-            "ended_calls": [call.describe() for call in self.history],
-            "media": self.media.describe() if self.media else None,
-            "saying_s": self.say.seconds,
-            "get_user_media_calls": self.get_user_media_calls,
-            "csp_reports": list(self.csp_reports),
-        }  # fmt: skip
+            "linked": self.page is not None and self._logged_in(self.page),
+            "phone_online": linking.phone_online,
+            "shows_code": linking.ref is not None,
+        }
 
     async def clock(self, timeout_s: float = 2.0) -> Message:
         """Ask the page's playback worklet for its clock, as a mark would carry it.
@@ -193,19 +229,29 @@ class FarEnd:
 
     # --- the page ---
 
-    def page_connected(self) -> PageLine:
-        """Take a page in; an earlier one is told to go."""
+    def page_connected(self, device: str = "") -> PageLine:
+        """Take a page in; an earlier one of the account is told to go."""
+        page = PageLine(device=device)
+        self.pages_seen += 1
+        if self.settings.link_by_profile and self.linking.device is None and self.settings.logged_in:
+            self.linking.device = device
+        if not self._logged_in(page) and not self.linking.ref:
+            self.linking.begin(self.settings)
+        page.send(self._session(page))
+        if self.page is not None and self.settings.link_by_profile and not self._logged_in(page):
+            self.visitors.append(page)
+            return page
         if self.page is not None:
             self.page.send({"type": "conflict"})
             self.page.close()
             self._page_gone()
-        self.page = PageLine()
-        self.pages_seen += 1
-        self.page.send(self._session())
-        return self.page
+        self.page = page
+        return page
 
     def page_closed(self, page: PageLine) -> None:
         """Note that a page went away, which ends its call."""
+        if page in self.visitors:
+            self.visitors.remove(page)
         if self.page is page:
             self._page_gone()
 
@@ -221,6 +267,13 @@ class FarEnd:
                     {"answer": query, "exists": exists, "phone": phone,
                      "lid": lid_of(phone) if exists and self.settings.lid else None}
                 )  # fmt: skip
+            case {"type": "refresh_qr"}:
+                self.linking.begin(self.settings)
+                self._tell_refs()
+            case {"type": "link_code", "query": query}:
+                page.send({"answer": query, "code": self.linking.ask_code(page.device)})
+            case {"type": "logout"}:
+                self._leave(page)
             case {"type": "stack_ready"}:
                 page.stack_ready = True
                 self._offer()
@@ -287,12 +340,52 @@ class FarEnd:
 
     # --- inside ---
 
-    def _session(self) -> Message:
+    def _session(self, page: PageLine) -> Message:
         return {
             "type": "session",
             "me": {"phone": MY_PHONE, "lid": lid_of(MY_PHONE)},
-            "settings": self.settings.model_dump(),
+            "settings": self.settings.model_dump() | {"logged_in": self._logged_in(page)},
+            "ref": self.linking.ref,
         }
+
+    def _pages(self) -> list[PageLine]:
+        return [*self.visitors, *([self.page] if self.page is not None else [])]
+
+    def _logged_in(self, page: PageLine) -> bool:
+        mine = not self.settings.link_by_profile or self.linking.device == page.device
+        return self.settings.logged_in and mine
+
+    def _tell_sessions(self) -> None:
+        for page in self._pages():
+            page.send(self._session(page))
+
+    def _tell_refs(self) -> None:
+        for page in self._pages():
+            if not self._logged_in(page):
+                page.send({"type": "ref", "ref": self.linking.ref})
+
+    async def _rotate(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            if self.linking.rotate(self.settings):
+                self._tell_refs()
+
+    def _link(self, device: str) -> None:
+        self.linking.device = device
+        self.settings = self.settings.model_copy(update={"logged_in": True})
+        for page in self._pages():
+            if page.device == device and page in self.visitors:
+                self.visitors.remove(page)
+                self.page = page
+        self._tell_sessions()
+
+    def _leave(self, page: PageLine) -> None:
+        if self.call is not None:
+            self.hang_up()
+        self.settings = self.settings.model_copy(update={"logged_in": False})
+        self.linking.device = None
+        self.linking.begin(self.settings)
+        page.send({"type": "logout"})
 
     def _tell(self, message: Message) -> None:
         if self.page is not None:

@@ -62,6 +62,7 @@ class PageLine:
     """One connected page: what is sent to it, and what it last said of itself."""
 
     outbox: asyncio.Queue[Message | None] = field(default_factory=lambda: asyncio.Queue(256))
+    device: str = ""
     stack_ready: bool = False
     report: Message = field(default_factory=dict)
 

@@ -41,6 +41,18 @@ class RejectRequest(_Closed):
     reason: RejectReason = "declined"
 
 
+class CodeRequest(_Closed):
+    """A person holds the phone before a QR code, or types a code into it."""
+
+    code: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class PhoneRequest(_Closed):
+    """The phone that the page is linked to."""
+
+    online: bool
+
+
 class SayRequest(_Closed):
     """The far end speaks a tone."""
 
@@ -68,6 +80,12 @@ class Settings(_Closed):
         dial_timeout_s: how long the far end lets itself be rung.
         ring_tone_sticks: the page's ring tone goes on after a call that was never answered.
         message_sounds: messages come in during a call, and sound.
+        qr_rotate_ms: how long a QR code is good.
+        qr_codes: how many codes WhatsApp makes before it waits to be asked for more.
+        link_by_profile: only the profile that the phone is linked to is logged in; else every page is.
+        offline: the server takes no connection.
+        build: the version of WhatsApp Web that is served from now on; pages that run another one are told.
+        renamed_modules: modules that have another name in pages that are loaded from now on, one that wa-js overlooks.
         media_element_output: the page plays the call through a media element instead of the context's destination.
     """
 
@@ -87,3 +105,9 @@ class Settings(_Closed):
     ring_tone_sticks: bool = True
     message_sounds: bool = True
     media_element_output: bool = False
+    qr_rotate_ms: Milliseconds = 20_000
+    qr_codes: Annotated[int, Field(ge=1, le=100)] = 6
+    link_by_profile: bool = False
+    offline: bool = False
+    build: Annotated[str, Field(pattern=r"^[0-9.]{3,32}$")] = "2.3000.1031248123"
+    renamed_modules: Annotated[list[Annotated[str, Field(pattern=r"^WA[A-Za-z0-9]{2,60}$")]], Field(max_length=20)] = []

@@ -74,10 +74,10 @@ def site_app(far_end: FarEnd) -> Starlette:
         name = request.path_params["name"]
         if name.startswith("sounds/") and (sound := sounds.get(name.removeprefix("sounds/"))) is not None:
             return Response(sound, media_type="audio/wav", headers=headers(secrets.token_urlsafe(16)))
-        return _file(name)
+        return _file(name, far_end)
 
     async def service_worker(_request: Request) -> Response:
-        return _file("sw.js")
+        return _file("sw.js", far_end)
 
     async def favicon(_request: Request) -> Response:
         return Response(status_code=204, headers=headers(secrets.token_urlsafe(16)))
@@ -93,7 +93,10 @@ def site_app(far_end: FarEnd) -> Starlette:
 
     async def chat(websocket: WebSocket) -> None:
         await websocket.accept()
-        page = far_end.page_connected()
+        if far_end.settings.offline:
+            await websocket.close()
+            return
+        page = far_end.page_connected(websocket.query_params.get("device", ""))
         try:
             await _both_ways(websocket, page.outbox, _PageReader(far_end, page))
         finally:
@@ -169,11 +172,16 @@ async def _both_ways(websocket: WebSocket, outbox: asyncio.Queue[Any], reader: _
         pass
 
 
-def _file(name: str) -> Response:
+def _file(name: str, far_end: FarEnd) -> Response:
     path = (PAGE / name).resolve()
     if not path.is_relative_to(PAGE) or not path.is_file() or path.name == "index.html":
         return PlainTextResponse("not found", status_code=404, headers=headers(secrets.token_urlsafe(16)))
-    return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=headers(secrets.token_urlsafe(16)))
+    content = path.read_bytes()
+    if path.suffix == ".js":
+        content = content.replace(b"{build}", far_end.settings.build.encode())
+        for module in far_end.settings.renamed_modules:
+            content = content.replace(f'"{module}"'.encode(), f'"X{module}"'.encode())
+    return Response(content, media_type=TYPES[path.suffix], headers=headers(secrets.token_urlsafe(16)))
 
 
 async def _limited_body(request: Request, limit_bytes: int) -> bytes:

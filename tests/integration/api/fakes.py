@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from gateway.accounts.page_session import PageSession
 from gateway.bridge.control import WrongState
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
@@ -64,6 +65,7 @@ class FakeAccounts:
         self.controls: dict[CallId, FakeControl] = {}
         self.offers: list[tuple[AccountId, Offer]] = []
         self.refuse_offer: Exception | None = None
+        self.page_session = PageSession()
         self.apply_delay = asyncio.Event()
         self.apply_delay.set()
         self.draining = asyncio.Event()
@@ -78,6 +80,9 @@ class FakeAccounts:
         if self.refuse_apply is not None:
             raise self.refuse_apply
         self.applied.append((account, config))
+
+    def session(self, account: AccountId) -> PageSession:
+        return self.page_session
 
     def status(self, account: AccountId) -> BridgeStatus:
         return BridgeStatus(

@@ -250,7 +250,9 @@ async def test_a_number_that_cannot_be_asked_for_is_not_said_to_be_absent(lab: L
     assert refused.value.page_code == "not_on_whatsapp"
 
 
-async def test_states_by_their_old_names_are_understood(browser: ChromiumProcess) -> None:
+async def test_states_by_their_old_names_are_understood_and_gates_are_forced_by_command(
+    browser: ChromiumProcess,
+) -> None:
     async with contract_page() as url, attached(browser, url + "?old") as (page, _, events):
         lab = Lab(page, events, browser)
         await lab.until_state("READY")
@@ -262,6 +264,13 @@ async def test_states_by_their_old_names_are_understood(browser: ChromiumProcess
         await lab.act("none")
         await lab.until("call.gone")
         assert [event["state"] for event in lab.of("call.state")] == [RINGS, ACTIVE, ENDING]
+
+        # Only by its own command are WhatsApp's gates forced; the page is of no more use after that.
+        await page.evaluate("lab.gate = false, null")
+        await lab.until_state("DEGRADED")
+        assert await page.call("forceGates") is None
+        await lab.until_state("READY")
+        assert ["init"] in await lab.log()
 
 
 async def test_nothing_leaves_the_page_for_anybody_else(browser: ChromiumProcess) -> None:

@@ -230,3 +230,41 @@ async def test_a_ready_page_is_asked_for_its_versions_once(driver: WhatsAppDrive
     assert driver.settled
     assert driver.probe is not None
     assert driver.probe.waVersion == "2.3000.1"
+
+
+async def test_an_event_that_comes_while_the_page_answers_is_the_younger_word(
+    driver: WhatsAppDriver, target: Target, seen: Seen
+) -> None:
+    target.answers["probe"] = {"state": "READY"}
+    target.before_answer = [{"type": "page.state", "state": "LOGIN_REQUIRED", "detail": "scan"}]
+    await driver.refresh()
+    assert driver.state is PageState.LOGIN_REQUIRED
+    assert not driver.settled
+
+
+@pytest.mark.parametrize(("force", "commands"), [(True, [("probe",), ("forceGates",)]), (False, [("probe",)])])
+async def test_gates_are_forced_only_where_the_settings_say_so(
+    target: Target, seen: Seen, force: bool, commands: list[tuple[str]]
+) -> None:
+    driver = WhatsAppDriver(target, seen.listener(), force_gates=force)  # type: ignore[arg-type]
+    target.answers["probe"] = {
+        "state": "DEGRADED", "loggedIn": True, "callingEnabled": False, "crossOriginIsolated": True
+    }  # fmt: skip
+    await driver.refresh()
+    assert target.commands == commands
+
+
+async def test_codes_of_the_login_reach_the_listener(target: Target) -> None:
+    told: list[object] = []
+    listener = PageListener(
+        on_state=lambda state, detail: None,
+        on_incoming=lambda call: None,
+        on_media=lambda state: None,
+        on_qr=told.append,
+        on_link_code=told.append,
+    )
+    driver = WhatsAppDriver(target, listener)  # type: ignore[arg-type]
+    for event in ({"type": "session.qr", "code": "2@a,b,c,d"}, {"type": "session.code", "code": "ABCD1234"}):
+        driver.on_event(event)
+    driver.on_lost("gone")
+    assert told == ["2@a,b,c,d", "ABCD1234", None]

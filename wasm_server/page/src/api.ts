@@ -23,7 +23,7 @@ export function commands(
   calls: Calls,
   probe: () => Probe,
   stopLoops: () => void,
-  more: Readonly<Record<'adopt' | 'hook', (...args: unknown[]) => unknown>>,
+  more: Readonly<Record<string, (...args: unknown[]) => unknown>>,
 ): Readonly<Commands> {
   return Object.freeze({
     probe: command(probe),
@@ -42,7 +42,6 @@ export function commands(
     reject: command((id) => calls.reject(id)),
     end: command((id) => calls.end(id)),
     calls: command(() => calls.list()),
-    adopt: command(more.adopt),
-    hook: command(more.hook),
+    ...Object.fromEntries(Object.entries(more).map(([name, run]) => [name, command(run)])),
   });
 }

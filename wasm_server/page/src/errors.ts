@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'internal'
   | 'media_not_connected'
   | 'no_audio_path'
+  | 'not_at_login'
   | 'not_on_whatsapp'
   | 'not_ready'
   | 'timeout';

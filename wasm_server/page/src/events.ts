@@ -11,6 +11,8 @@ export type PonteEvent =
   | { type: 'call.state'; id: string; state: number; end_reason: number | null; outgoing: boolean }
   | { type: 'call.gone'; id: string; end_reason: number | null; elsewhere: boolean }
   | { type: 'media.state'; state: MediaState }
+  | { type: 'session.qr'; code: string | null }
+  | { type: 'session.code'; code: string }
   | { type: 'log'; level: 'debug' | 'info' | 'warning' | 'error'; message: string };
 
 export type Emit = (event: PonteEvent) => void;

@@ -16,6 +16,7 @@ import { MicrophoneTracks } from './hooks/tracks.ts';
 import { Bindings } from './whatsapp/bindings.ts';
 import { Calls } from './whatsapp/calls.ts';
 import { NetworkProbe } from './whatsapp/network.ts';
+import { Pairing } from './whatsapp/pairing.ts';
 import { People } from './whatsapp/people.ts';
 import { type Environment, StackProbe } from './whatsapp/needs.ts';
 import { type Probe, Prober } from './whatsapp/probe.ts';
@@ -154,8 +155,14 @@ function install(scope: PageScope, config: PonteConfig): void {
     if (bindings.injected) network.look();
     return prober.look();
   };
+  const pairing = new Pairing(bindings, emit, log);
   Object.defineProperty(scope, '__ponte', {
     value: commands(engine, calls, look, stopLoops, {
+      qr: () => pairing.qr(),
+      linkCode: (phone) => pairing.linkCode(phone),
+      logout: () => pairing.logout(),
+      takeover: () => pairing.takeover(),
+      forceGates: () => bindings.forceGates(),
       adopt: (name, found) => adopt(name, found, { graph, elements, tracks, log }),
       hook: (popout) => {
         hookPopout(popout as object);
@@ -169,6 +176,7 @@ function install(scope: PageScope, config: PonteConfig): void {
   queueMicrotask(() => {
     new Session(look, emit, log).start();
     calls.start();
+    pairing.start();
   });
 }
 

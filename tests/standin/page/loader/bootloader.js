@@ -37,7 +37,7 @@
 
   // What each bundle of the page holds. `main` is there soon, the rest comes when it is asked for.
   const bundles = {
-    main: ["base", "environment", "jids", "connection", "padding"],
+    main: ["base", "environment", "jids", "linking", "connection", "padding"],
     chats: ["contacts"],
     calls: ["calls", "ringtone"],
     voip: ["gating", "audio", "stack", "startcall"],
@@ -66,7 +66,7 @@
       navigator.serviceWorker.register(policy.createScriptURL("/sw.js"), { scope: "/" }).catch(() => undefined);
     }
     await loadBundle("main");
-    global.Debug = { VERSION: "2.3000.1031248123" };
+    global.Debug = { VERSION: "{build}" };
     await pause(120);
     await loadBundle("chats");
     await pause(180);

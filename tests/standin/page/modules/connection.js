@@ -1,4 +1,8 @@
 // The line to the server, and the models that tell the rest of the page about it: socket, stream, connection, login.
+__d("WAWebBuild", [], function (t, n, r, o, a, i, l) {
+  l.loaded = globalThis.Debug.VERSION;
+});
+
 __d("WAWebSocketConstants", [], function (t, n, r, o, a, i, l) {
   const mirror = (...names) => Object.fromEntries(names.map((name) => [name, name]));
   l.SOCKET_STATE = mirror("OPENING", "PAIRING", "UNPAIRED", "UNPAIRED_IDLE", "CONNECTED", "TIMEOUT", "CONFLICT");
@@ -10,6 +14,14 @@ __d("WAWebSocketModel", ["WAWebBaseModel"], function (t, n, r, o, a, i, l) {
   class SocketModel extends o("WAWebBaseModel").BaseModel {
     initConn() {
       o("WAWebServerLink").open();
+    }
+
+    logout() {
+      o("WAWebServerLink").send({ type: "logout" });
+    }
+
+    takeover() {
+      o("WAWebServerLink").takeOver();
     }
   }
   l.Socket = new SocketModel({ state: "OPENING", stream: "DISCONNECTED" });
@@ -47,6 +59,10 @@ __d("WAWebCmd", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
       this.isMainLoaded = false;
       this.trigger("logout");
     }
+
+    refreshQR() {
+      o("WAWebServerLink").send({ type: "refresh_qr" });
+    }
   }
   l.CmdImpl = CmdImpl;
   l.Cmd = new CmdImpl();
@@ -59,7 +75,7 @@ __d("WAWebUserPrefsLogin", ["WAWebServerLink"], function (t, n, r, o, a, i, l) {
 
 __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
   const events = new (r("WAWebEventEmitter"))();
-  const session = { loggedIn: false, me: null, settings: {} };
+  const session = { loggedIn: false, me: null, settings: {}, ref: null, stackReady: false };
   const queries = new Map();
   let socket = null;
   let nextQuery = 1;
@@ -106,11 +122,30 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
       if (o("WAWebCmd").Cmd.isMainLoaded) {
         o("WAWebCmd").Cmd.logout();
       }
-      Conn.set({ ref: `2@${crypto.randomUUID()}`, connected: false, wid: undefined });
-      Socket.set({ state: "UNPAIRED", stream: "DISCONNECTED" });
+      Conn.set({ connected: false, wid: undefined });
+      Socket.set({ stream: "DISCONNECTED" });
       Stream.set({ mode: "QR", info: "PAIRING" });
+      applyRef();
     }
     events.trigger("login", session.loggedIn);
+  }
+
+  // The server makes a new code every now and then, and stops after some: then the page asks to be clicked.
+  function applyRef() {
+    const idle = session.ref === null && !displaced;
+    o("WAWebSocketModel").Socket.set({ state: idle ? "UNPAIRED_IDLE" : "UNPAIRED" });
+    o("WAWebConnModel").Conn.set({ ref: session.ref ?? undefined });
+    events.trigger("login", false);
+  }
+
+  // The phone unlinked this page, or the page itself: what it kept goes, and it starts again at its login.
+  function leave() {
+    session.loggedIn = false;
+    session.ref = null; // this document gets no code any more
+    displaced = true;
+    applyLogin();
+    o("WAWebBackendEventBus").BackendEventBus.trigger(o("WAWebBackendEventBus").BackendEvent.LOGOUT);
+    setTimeout(() => location.reload(), 150);
   }
 
   function receive(message) {
@@ -118,15 +153,32 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
       queries.get(message.answer)?.(message);
       return;
     }
+    if (message.type === "ref") {
+      session.ref = message.ref;
+      if (!session.loggedIn) {
+        applyRef();
+      }
+      return;
+    }
+    if (message.type === "logout") {
+      leave();
+      return;
+    }
     if (message.type === "session") {
       session.me = message.me;
       session.settings = message.settings;
+      session.ref = message.ref;
+      if (message.settings.build !== o("WAWebBuild").loaded) {
+        o("WAWebStreamModel").Stream.set({ needsUpdate: true });
+      }
       const props = o("WAWebABProps");
       props.setABPropConfigValue("enable_web_calling", message.settings.calling_enabled);
       props.setABPropConfigValue(
         "web_voip_audio_playback_use_media_element_output", message.settings.media_element_output,
       );
-      if (message.settings.logged_in !== session.loggedIn || o("WAWebStreamModel").Stream.mode === undefined) {
+      const { mode, info } = o("WAWebStreamModel").Stream;
+      const fresh = mode === undefined || mode === "SYNCING" || info === "OFFLINE";
+      if (message.settings.logged_in !== session.loggedIn || fresh) {
         session.loggedIn = message.settings.logged_in;
         applyLogin();
       }
@@ -142,9 +194,17 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
   }
 
   function open() {
-    socket = new WebSocket(`wss://${location.host}/ws/chat`);
+    displaced = false;
+    const device = encodeURIComponent(o("WAWebDeviceKeys").deviceId);
+    socket = new WebSocket(`wss://${location.host}/ws/chat?device=${device}`);
+    // The server offers calls to a page whose stack runs; it has to hear that of each connection.
+    socket.onopen = () => session.stackReady && send({ type: "stack_ready" });
     socket.onmessage = (event) => receive(JSON.parse(event.data));
     socket.onclose = () => {
+      if (o("WAWebStreamModel").Stream.mode === "CONFLICT") {
+        events.trigger("offline");
+        return; // another page has the account; only a person takes it back
+      }
       o("WAWebSocketModel").Socket.set({ stream: "DISCONNECTED" });
       o("WAWebStreamModel").Stream.set({ info: "OFFLINE" });
       events.trigger("offline");
@@ -154,7 +214,19 @@ __d("WAWebServerLink", ["WAWebEventEmitter"], function (t, n, r, o, a, i, l) {
     };
   }
 
+  function takeOver() {
+    o("WAWebSocketModel").Socket.set({ state: "OPENING" });
+    o("WAWebStreamModel").Stream.set({ mode: "SYNCING", info: "OPENING" });
+    session.loggedIn = false; // until the server says so again
+    open();
+  }
+
+  l.stackReady = () => {
+    session.stackReady = true;
+    send({ type: "stack_ready" });
+  };
   l.session = session;
+  l.takeOver = takeOver;
   l.events = events;
   l.send = send;
   l.query = query;

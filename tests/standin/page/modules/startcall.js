@@ -14,5 +14,5 @@ __d("WAWebVoipStartCall", ["WAWebVoipStackInterface", "WAWebVoipGatingUtils"], f
 
 // The stack hears of calls only once it runs.
 requireLazy(["WAWebVoipStackInterface", "WAWebVoipIncomingOffer"], () => {
-  importNamespace("WAWebServerLink").send({ type: "stack_ready" });
+  importNamespace("WAWebServerLink").stackReady();
 });

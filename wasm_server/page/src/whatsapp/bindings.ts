@@ -77,7 +77,17 @@ export interface Wpp {
   readonly version?: unknown;
   readonly loader?: { readonly isInjected?: boolean; readonly isReady?: boolean; readonly loaderType?: string; injectLoader?(): void };
   on?(event: string, handler: (...args: unknown[]) => void): unknown;
-  readonly conn?: { isAuthenticated?(): boolean; getMyUserWid?(): Wid };
+  readonly conn?: {
+    isAuthenticated?(): boolean;
+    getMyUserWid?(): Wid;
+    isIdle?(): boolean;
+    getAuthCode?(): Promise<{ readonly fullCode?: unknown } | null>;
+    refreshQR?(): Promise<unknown>;
+    genLinkDeviceCodeForPhoneNumber?(phone: string, push: boolean): Promise<string>;
+    startLinkDeviceCodeForPhoneNumber?(phone: string): Promise<string>;
+    logout?(): Promise<unknown>;
+  };
+  readonly call?: { enableCallInterface?(): Promise<unknown> };
   readonly contact?: {
     queryExists?(wid: string): Promise<{ readonly wid: Wid; readonly lid?: Wid } | null>;
     getPnLidEntry?(wid: string): Promise<{ readonly phoneNumber?: { readonly id: string } } | null>;
@@ -91,6 +101,7 @@ export interface Wpp {
     readonly functions?: Functions;
     readonly Stream?: { readonly mode?: unknown; readonly info?: unknown; readonly needsUpdate?: unknown };
     readonly Conn?: { readonly ref?: unknown };
+    readonly LinkDeviceEvents?: unknown;
     readonly Socket?: { logout?(): unknown; takeover?(): unknown };
     readonly multidevice?: { readonly waSignalStore?: unknown; readonly waNoiseInfo?: unknown; readonly adv?: unknown };
     readonly UserPrefs?: { getMaybeMePnUser?(): Wid | undefined };
@@ -206,6 +217,13 @@ export class Bindings {
     const found = this.attempt(() => this.functions?.[name]);
     if (typeof found !== 'function') throw missing(name);
     return found;
+  }
+
+  /** Pretend that WhatsApp let this account call. Only where the account's owner asked for it. */
+  async forceGates(): Promise<null> {
+    if (this.wpp?.call?.enableCallInterface === undefined) throw missing('call.enableCallInterface');
+    await this.wpp.call.enableCallInterface();
+    return null;
   }
 
   /** wa-js's getters search WhatsApp's modules and may throw while these load. */
