@@ -22,7 +22,8 @@ from tests.support.processes import Process, running
 REALM: Final = "pbx.test"
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
-# A Contact that is a GRUU, which linphone takes where it is given, would have to be looked up in every request.
+# A Contact that is a GRUU, which linphone takes where it is given, would have to be looked up in every request; so it is
+# given where a test asks for it only.
 # $sht(users=>name) holds the plain passwords. The dialog module counts the CSeq up where the PBX answers a challenge
 # itself, and corrects every later request of the dialog accordingly.
 _CONFIG: Final = """
@@ -60,7 +61,7 @@ modparam("usrloc", "db_mode", 0)
 modparam("registrar", "default_expires", 120)
 modparam("registrar", "max_expires", 600)
 modparam("registrar", "min_expires", 1)
-modparam("registrar", "gruu_enabled", 0)
+modparam("registrar", "gruu_enabled", {gruu:d})
 modparam("registrar", "max_contacts", 1)
 modparam("rr", "append_fromtag", 1)
 modparam("dialog", "track_cseq_updates", 1)
@@ -263,6 +264,7 @@ class Kamailio:
 def configuration(
     *, port: int, users: Mapping[str, str], trunk: Trunk, reception: str, modules: Path,
     tls: KamailioTls | None = None, tls_port: int = 0, algorithm: str = "MD5", nonce_life_s: int = 300,
+    gruu: bool = False,
 ) -> str:  # fmt: skip
     """The text of the configuration file.
 
@@ -276,6 +278,7 @@ def configuration(
         tls_port: the port for that.
         algorithm: of its challenges, ``MD5`` or ``SHA-256``.
         nonce_life_s: how long a nonce of it is good.
+        gruu: whether it gives GRUUs (RFC 5627).
 
     Raises:
         ValueError: a name or secret has characters that do not belong there.
@@ -285,7 +288,7 @@ def configuration(
     tls_module = _TLS_MODULE.format(certificate=tls.certificate, key=tls.key, ca=tls.ca) if tls else ""
     return _CONFIG.format(
         tls_listen=tls_listen, tls_module=tls_module,
-        algorithm=_checked(algorithm), nonce_life_s=nonce_life_s,
+        algorithm=_checked(algorithm), nonce_life_s=nonce_life_s, gruu=gruu,
         host=LOOPBACK, port=port, modules=modules, realm=REALM, users="\n".join(lines),
         trunk=_checked(trunk.user), reception=_checked(reception),
         answer_user=_checked(trunk.answer_user), answer_secret=_checked(trunk.answer_secret),
@@ -330,6 +333,7 @@ async def kamailio(
     tls: KamailioTls | None = None,
     algorithm: str = "MD5",
     nonce_life_s: int = 300,
+    gruu: bool = False,
     start_timeout_s: float = 15,
 ) -> AsyncIterator[Kamailio]:
     """Run a kamailio on loopback for the length of the block.
@@ -343,6 +347,7 @@ async def kamailio(
         tls: its certificate, if it is to speak TLS (Debian's package kamailio-tls-modules).
         algorithm: see :func:`configuration`.
         nonce_life_s: see :func:`configuration`.
+        gruu: see :func:`configuration`.
         start_timeout_s: how long it may take until it listens.
 
     Raises:
@@ -355,7 +360,7 @@ async def kamailio(
         config,
         configuration(
             port=port, users=users, trunk=trunk, reception=reception, modules=_modules(), tls=tls, tls_port=tls_port,
-            algorithm=algorithm, nonce_life_s=nonce_life_s,
+            algorithm=algorithm, nonce_life_s=nonce_life_s, gruu=gruu,
         ),
     )  # fmt: skip
     argv = [_binary(), "-f", str(config), "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(folder), "-w", str(folder)]

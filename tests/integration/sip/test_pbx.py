@@ -77,7 +77,8 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
 
     Over TLS both show certificates. Without a listener of ours the PBX calls by the connection that we opened.
     """
-    transport, _, listener = request.param.partition(" ")
+    transport, _, feature = request.param.partition(" with ")
+    listener, gruu = feature == "a listener", feature == "GRUU"
     own, tls = None, None
     if transport == "tls":
         authority = Authority(tmp_path / "ca")
@@ -89,7 +90,9 @@ async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         stack_settings = replace(
             stack_settings, tls=own, tls_port=0 if listener else None, shared_host="127.0.0.1"
         )  # fmt: skip
-    async with kamailio(tmp_path / "kamailio", users=USERS, trunk=TRUNK, reception="1000", tls=tls) as server:
+    async with kamailio(
+        tmp_path / "kamailio", users=USERS, trunk=TRUNK, reception="1000", tls=tls, gruu=gruu
+    ) as server:
         stack = SipStack(stack_settings)
         await stack.start()
         calls: asyncio.Queue[IncomingInvite] = asyncio.Queue()
@@ -219,7 +222,7 @@ async def test_a_phone_watches_the_account_through_the_pbx(site: Site) -> None:
         assert site.stack.agent.watchers == 0
 
 
-@pytest.mark.parametrize("site", ["tcp"], indirect=True)
+@pytest.mark.parametrize("site", ["tcp with GRUU"], indirect=True)
 async def test_the_pbx_gives_a_gruu_where_it_is_asked_for(site: Site) -> None:
     await site.wait(RegistrationState.REGISTERED)
     assert site.endpoint._binding.gruu == ""
