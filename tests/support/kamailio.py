@@ -22,8 +22,8 @@ from tests.support.processes import Process, running
 REALM: Final = "pbx.test"
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
-# A Contact that is a GRUU, which linphone takes where it is given, would have to be looked up in every request; so it is
-# given where a test asks for it only.
+# A Contact that is a GRUU, which linphone takes where it is given, would have to be looked up in every request: it is
+# given only where a test asks for it.
 # $sht(users=>name) holds the plain passwords. The dialog module counts the CSeq up where the PBX answers a challenge
 # itself, and corrects every later request of the dialog accordingly.
 _CONFIG: Final = """

@@ -43,9 +43,11 @@ async def browser() -> AsyncIterator[ChromiumProcess]:
 async def before_us(browser: ChromiumProcess, url: str, script: str) -> AsyncIterator[None]:
     """Open a page as a person would, without a bundle, and have it do something."""
     async with connect_cdp(parse_browser_url(browser.http_url), BrowserSettings()) as cdp:
-        target = (await cdp.send("Target.createTarget", {"url": url}))["targetId"]
+        target = (await cdp.send("Target.createTarget", {"url": "about:blank"}))["targetId"]
         attachment = await cdp.send("Target.attachToTarget", {"targetId": target, "flatten": True})
         session = str(attachment["sessionId"])
+        # answered once the new document is there: what runs before would run in the old one
+        await cdp.send("Page.navigate", {"url": url}, session_id=session)
         await evaluate(cdp, session, "new Promise((ok) => document.readyState === 'complete' ? ok() : onload = ok)")
         await evaluate(cdp, session, script)
         yield
