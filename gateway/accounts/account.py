@@ -416,6 +416,7 @@ def _summary(call: Call) -> CallSummary:
         origin=call.origin,
         peer_name=call.page.peer.name if call.page else None,
         sip_user=call.sip_user or None,
+        sip_name=call.sip_name or None,
         held=control.held,
         muted=control.muted,
         transfer=(transfer.extension, transfer.state.value) if transfer else None,

@@ -18,7 +18,7 @@ from gateway.ops.metrics import Metrics
 from gateway.store.calls import CallRecord, merge_record
 from gateway.store.journal import Journal
 
-_PERSONAL = frozenset({"whatsapp_number", "whatsapp_name", "sip_user"})
+_PERSONAL = frozenset({"whatsapp_number", "whatsapp_name", "sip_user", "sip_name"})
 
 
 class CallBook:
@@ -135,6 +135,7 @@ def record_of(call: Call) -> CallRecord:
         whatsapp_number=call.peer_phone,
         whatsapp_name=call.page.peer.name if call.page else None,
         sip_user=call.sip_user or None,
+        sip_name=call.sip_name or None,
         quality=_quality(call),
     )
 

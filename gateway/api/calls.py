@@ -147,7 +147,7 @@ def record_view(record: CallRecord) -> CallRecordView:
         origin=record.origin,
         state=record.state,
         whatsapp=Party(number=record.whatsapp_number, name=record.whatsapp_name),
-        sip=Phone(user=record.sip_user),
+        sip=Phone(user=record.sip_user, name=record.sip_name),
         created_at=record.created_at,
         ringing_at=record.ringing_at,
         answered_at=record.answered_at,

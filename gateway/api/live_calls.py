@@ -234,7 +234,7 @@ def call_view(call: CallSummary) -> CallView:
         origin=call.origin,
         state=call.state,
         whatsapp=Party(number=call.peer or None, name=call.peer_name),
-        sip=Phone(user=call.sip_user),
+        sip=Phone(user=call.sip_user, name=call.sip_name),
         created_at=call.created_at,
         ringing_at=call.ringing_at,
         answered_at=call.answered_at,

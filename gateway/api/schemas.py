@@ -50,6 +50,7 @@ class Phone(Answer):
     """The SIP side of a call."""
 
     user: str | None = Field(description="The extension that was rung, or the user that dialled")
+    name: str | None = Field(default=None, description="Display name of who dialled, where the PBX gave one")
 
 
 class Ending(Answer):

@@ -34,6 +34,7 @@ class CallSummary:
         origin: who asked for the call.
         peer_name: the WhatsApp party's name, where WhatsApp knows one. Personal data.
         sip_user: the extension that is rung, or that dialled.
+        sip_name: display name of who dialled, where the PBX gave one. Personal data.
         held: neither side hears the other.
         muted: the WhatsApp side does not hear the phone.
         transfer: where the SIP side is being moved to, or was, and how far that is;
@@ -50,6 +51,7 @@ class CallSummary:
     origin: Origin = Origin.SIP
     peer_name: str | None = None
     sip_user: str | None = None
+    sip_name: str | None = None
     held: bool = False
     muted: bool = False
     transfer: tuple[str, str] | None = None

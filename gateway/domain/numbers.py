@@ -127,14 +127,9 @@ class NumberPolicy:
         """
         if not phone:
             return ""
-        text = phone
-        match self.caller_form:
-            case CallerForm.E164:
-                text = "+" + phone
-            case CallerForm.NATIONAL:
-                text = national_digits(phone, self.default_region) or "+" + phone
-            case CallerForm.DIGITS:
-                pass
+        text = phone if self.caller_form is CallerForm.DIGITS else "+" + phone
+        if self.caller_form is CallerForm.NATIONAL:
+            text = national_digits(phone, self.default_region) or text
         return rewrite(text, self.caller_prefixes)
 
 

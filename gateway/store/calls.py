@@ -30,6 +30,7 @@ class CallRecord:
         ended_at: None while it runs.
         whatsapp_number: digits only, E.164 without the plus; None where unknown.
         sip_user: the extension that was rung or that dialled.
+        sip_name: display name of who dialled; None where the PBX gave none, or withheld it.
         origin: who asked for it.
         quality: figures of the media, as `gateway.accounts.call_book` writes them; None before the end.
         recording: what a recording left, None where there is none.
@@ -49,6 +50,7 @@ class CallRecord:
     whatsapp_number: str | None = None
     whatsapp_name: str | None = None
     sip_user: str | None = None
+    sip_name: str | None = None
     ringing_at: datetime | None = None
     origin: Origin = Origin.SIP
     quality: Mapping[str, Any] | None = None
@@ -187,6 +189,7 @@ def merge_record(session: Session, record: CallRecord) -> None:
             pii_whatsapp_number=_clip(record.whatsapp_number),
             pii_whatsapp_name=_clip(record.whatsapp_name),
             pii_sip_user=_clip(record.sip_user),
+            pii_sip_name=_clip(record.sip_name),
             quality=None if record.quality is None else dict(record.quality),
             pii_recording=None if record.recording is None else dict(record.recording),
         )
@@ -257,6 +260,7 @@ def _record(row: CallRecordRow) -> CallRecord:
         whatsapp_number=row.pii_whatsapp_number,
         whatsapp_name=row.pii_whatsapp_name,
         sip_user=row.pii_sip_user,
+        sip_name=row.pii_sip_name,
         ringing_at=row.ringing_at,
         origin=Origin(row.origin),
         quality=row.quality,

@@ -144,6 +144,7 @@ class CallRecordRow(Base):
     pii_whatsapp_number: Mapped[str | None]
     pii_whatsapp_name: Mapped[str | None]
     pii_sip_user: Mapped[str | None]
+    pii_sip_name: Mapped[str | None]
     quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     pii_recording: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 

@@ -92,8 +92,6 @@ class Subscription:
     def show(self, dialogs: Sequence[DialogView], now: float) -> None:
         """Tell the account's state."""
         self._dialogs = dialogs
-        if self.over:
-            return
         if self._busy:
             self._waiting = True
         else:

@@ -32,7 +32,8 @@ def call(api: Api, number: int) -> CallRecord:
     return CallRecord(
         CallId(f"c{number:03}"), api.account, Direction.WHATSAPP_TO_SIP, CallState.ENDED, begun,
         answered_at=begun + timedelta(seconds=3), ended_at=begun + timedelta(seconds=13.5), result="success",
-        reason="hangup", q850_cause=16, whatsapp_number="5511987654321", whatsapp_name="Zé", sip_user="6001",
+        reason="hangup", q850_cause=16, whatsapp_number="5511987654321", whatsapp_name="Zé",
+        sip_user="6001", sip_name="Desk",
         ringing_at=begun + timedelta(seconds=1), origin=Origin.WHATSAPP, quality=QUALITY,
     )  # fmt: skip
 
@@ -50,7 +51,7 @@ async def test_a_record(api: Api) -> None:
         "origin": "whatsapp",
         "state": "ENDED",
         "whatsapp": {"number": "5511987654321", "name": "Zé"},
-        "sip": {"user": "6001"},
+        "sip": {"user": "6001", "name": "Desk"},
         "created_at": "2026-11-23T12:01:00.000Z",
         "ringing_at": "2026-11-23T12:01:01.000Z",
         "answered_at": "2026-11-23T12:01:03.000Z",

@@ -35,7 +35,8 @@ async def control(api: Api) -> FakeControl:
     api.accounts.calls = (
         CallSummary(
             CallId("c1"), Direction.WHATSAPP_TO_SIP, CallState.ACTIVE, "5511987654321", START, START, ringing_at=START,
-            origin=Origin.WHATSAPP, peer_name="Ana", sip_user="6001", held=True, transfer=("6002", "trying"),
+            origin=Origin.WHATSAPP, peer_name="Ana", sip_user="6001", sip_name="Desk", held=True,
+            transfer=("6002", "trying"),
         ),
     )  # fmt: skip
     await api.store.configs.save(api.account, BridgeConfig(enabled=True, sip_server="pbx.example.com:5070"))
@@ -46,7 +47,7 @@ async def test_a_call_in_progress(api: Api, control: FakeControl) -> None:
     [listed] = (await api.client.get("/call")).json()["calls"]
     assert listed == (await api.client.get("/call/c1")).json() == {
         "id": "c1", "direction": "whatsapp_to_sip", "origin": "whatsapp", "state": "ACTIVE",
-        "whatsapp": {"number": "5511987654321", "name": "Ana"}, "sip": {"user": "6001"},
+        "whatsapp": {"number": "5511987654321", "name": "Ana"}, "sip": {"user": "6001", "name": "Desk"},
         "created_at": "2026-11-23T12:00:00.000Z", "ringing_at": "2026-11-23T12:00:00.000Z",
         "answered_at": "2026-11-23T12:00:00.000Z", "ended_at": None, "held": True, "muted": False,
         "transfer": {"extension": "6002", "state": "trying"}, "ending": None,

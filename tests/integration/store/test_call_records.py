@@ -33,7 +33,7 @@ def call(account: AccountId, number: int, **changes: object) -> CallRecord:
         CallId(f"c{number:03}"), account, Direction.WHATSAPP_TO_SIP, CallState.ENDED,
         START + timedelta(minutes=number), answered_at=START + timedelta(minutes=number, seconds=3),
         ended_at=START + timedelta(minutes=number, seconds=60), result=HANGUP.result.value, reason="hangup",
-        q850_cause=16, whatsapp_number=ANA, whatsapp_name="Zé", sip_user="6001",
+        q850_cause=16, whatsapp_number=ANA, whatsapp_name="Zé", sip_user="6001", sip_name="Desk",
         ringing_at=START + timedelta(minutes=number, seconds=1), origin=Origin.WHATSAPP,
         quality={"codec": "PCMU", "round_trip_ms": None}, recording={"file": "a.wav", "duration_s": 1.5},
     )  # fmt: skip

@@ -105,9 +105,10 @@ def test_prefixes(rules: str, user: str, expected: str | None) -> None:
         ("21987654321", "5521987654321"),
         ("08007010141", "558007010141"),  # numbers that have no area code
         ("+4915112345678", "4915112345678"),
+        ("123", None),
     ],
 )
-def test_the_area_code_completes_local_numbers(user: str, expected: str) -> None:
+def test_the_area_code_completes_local_numbers(user: str, expected: str | None) -> None:
     assert NumberPolicy(area_code="11").dialled(user) == expected
 
 
