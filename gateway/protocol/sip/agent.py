@@ -29,7 +29,7 @@ from gateway.protocol.sip.engine import (
 )
 from gateway.protocol.sip.events import Reason
 from gateway.protocol.sip.flow import Flow, Transmit
-from gateway.protocol.sip.guard import CoreEndpoint, Guard, Refusal, Strangers
+from gateway.protocol.sip.guard import CoreEndpoint, Guard, KeptChallenges, Refusal, Strangers
 from gateway.protocol.sip.message import (
     SDP,
     AnswerableError,
@@ -50,7 +50,7 @@ from gateway.protocol.sip.sources import SourceLimits
 from gateway.protocol.sip.subscriptions import Subscriptions
 from gateway.protocol.sip.text import Via, parse_int, parse_uri
 from gateway.protocol.sip.timers import Timers
-from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction, State
+from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction
 from gateway.protocol.sip.uac import ClientSession, InviteSpec
 from gateway.protocol.sip.uas import ServerSession
 from gateway.protocol.sip.usage import InviteUsage, SessionState
@@ -94,7 +94,7 @@ class Agent:
         self._endpoints: dict[int, CoreEndpoint] = {}
         self._registrations: list[Registration] = []
         self._watchers = Subscriptions(self._engine)
-        self._challenged: list[ServerTransaction] = []
+        self._kept = KeptChallenges(self._engine.layer, settings.limits.max_challenges)
         self.counts: Counter[str] = Counter()
         self._guard = Guard(secret, token, settings.auth, settings.sources, settings.strangers, self.counts)
         self._registrar = Registrar(
@@ -447,28 +447,13 @@ class Agent:
         return None
 
     def _refuse(self, request: IncomingRequest, flow: Flow, refusal: Refusal, now: float) -> None:
-        """Answer without state (RFC 3261 section 8.2.7), so that strangers cannot fill the tables.
-
-        Whom we know gets a challenge again until its ACK comes: else INVITE and 401 must both get through in one of the
-        caller's few tries.
-        """
-        if not refusal.status:
-            return
-        if not (refusal.repeat and request.method == "INVITE" and self._may_keep_challenge()):
+        """Answer without state (RFC 3261 section 8.2.7), so that strangers cannot fill the tables."""
+        kept = self._kept.serve(request, flow, now) if refusal.repeat else None
+        if kept is not None:
+            tag = self._stateless_tag(request.headers)
+            kept.respond(kept.make(refusal.status, to_tag=tag, extra=list(refusal.headers)), now)
+        elif refusal.status:
             self._reply(request, flow, refusal.status, now, refusal.headers)
-            return
-        transaction = self._engine.layer.serve(request, flow, now, merges=False)
-        self._challenged.append(transaction)
-        response = transaction.make(
-            refusal.status, to_tag=self._stateless_tag(request.headers), extra=list(refusal.headers)
-        )
-        transaction.respond(response, now)
-
-    def _may_keep_challenge(self) -> bool:
-        most = self._engine.limits.max_challenges
-        if len(self._challenged) >= most:
-            self._challenged = [one for one in self._challenged if one.state is State.COMPLETED]
-        return len(self._challenged) < most and not self._engine.layer.full
 
     # answers without state
 

@@ -12,8 +12,10 @@ from typing import Final
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.digest import DigestClient, parse_auth
 from gateway.protocol.sip.digest_server import AuthLimits, DigestServer, Verdict
+from gateway.protocol.sip.flow import Flow
 from gateway.protocol.sip.message import IncomingRequest
 from gateway.protocol.sip.sources import FailureLimit, KnownSources, Pace, SourceLimits, source_key
+from gateway.protocol.sip.transactions import ServerTransaction, State, TransactionLayer
 
 # what the tools of those who look for open gateways call themselves
 _SCANNER: Final = re.compile(
@@ -195,7 +197,8 @@ class Guard:
             self._proved.add(source, now)
             return found
         if verdict is Verdict.WRONG:
-            self._failures.failed(key, now)
+            # a stranger behind the address of a known one (a proxy, a NAT) must not lock it out for long
+            self._failures.failed(key, now, grows=not known)
             if self._strangers is Strangers.SILENT and not known:
                 return Refusal(0)
         return self._challenge(first, host, now, stale=verdict is Verdict.STALE)
@@ -204,6 +207,32 @@ class Guard:
         self._counts["challenges"] += 1
         headers = self._digest.challenge(endpoint.realm, endpoint.algorithms, host, now, stale=stale)
         return Refusal(401, headers, self._proved.has(source_key(host), now))
+
+
+class KeptChallenges:
+    """Challenges that are sent again until their ACK comes, a few at a time.
+
+    Without state INVITE and 401 must both get through in one of the caller's few tries.
+
+    Args:
+        layer: where their transactions live.
+        most: how many may wait for their ACK.
+    """
+
+    def __init__(self, layer: TransactionLayer, most: int) -> None:
+        self._layer = layer
+        self._most = most
+        self._waiting: list[ServerTransaction] = []
+
+    def serve(self, request: IncomingRequest, flow: Flow, now: float) -> ServerTransaction | None:
+        """Return the transaction of a challenged INVITE, or None when it is to be answered without state."""
+        if len(self._waiting) >= self._most:
+            self._waiting = [one for one in self._waiting if one.state is State.COMPLETED]
+        if request.method != "INVITE" or len(self._waiting) >= self._most or self._layer.full:
+            return None
+        transaction = self._layer.serve(request, flow, now, merges=False)
+        self._waiting.append(transaction)
+        return transaction
 
 
 def _credentials(request: IncomingRequest, realms: Collection[str]) -> dict[str, str] | None:

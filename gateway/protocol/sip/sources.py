@@ -64,8 +64,8 @@ class FailureLimit:
         entry = self._entries.get(key)
         return entry is not None and now < entry.until_s
 
-    def failed(self, key: Hashable, now: float) -> None:
-        """Count a failure."""
+    def failed(self, key: Hashable, now: float, *, grows: bool = True) -> None:
+        """Count a failure; without *grows* each block is as short as the first."""
         limits = self._limits
         entry = self._entries.pop(key, None)
         if entry is None or now - max(entry.since_s, entry.until_s) >= limits.forgive_s:
@@ -75,7 +75,7 @@ class FailureLimit:
         entry.count += 1
         if entry.count >= limits.failures:
             # the exponent is kept small: 2.0 ** 2000 would overflow
-            pause = min(limits.block_s * 2.0 ** min(entry.blocks, 20), limits.block_cap_s)
+            pause = min(limits.block_s * 2.0 ** (min(entry.blocks, 20) if grows else 0), limits.block_cap_s)
             entry.count, entry.since_s, entry.blocks, entry.until_s = 0, now, entry.blocks + 1, now + pause
         self._entries[key] = entry
         while len(self._entries) > limits.most:

@@ -67,6 +67,14 @@ def test_blocks_grow_and_are_forgiven() -> None:
     assert not limit.blocked("a", now + 60)
 
 
+def test_blocks_behind_a_known_address_stay_short() -> None:
+    limit = FailureLimit(SourceLimits(failures=1, block_s=60))
+    for start in (0.0, 100.0, 200.0):
+        limit.failed("a", start, grows=False)
+        assert limit.blocked("a", start + 59)
+        assert not limit.blocked("a", start + 60)
+
+
 def test_failures_far_apart_block_nobody() -> None:
     limit = FailureLimit(SourceLimits(failures=2, failure_window_s=10))
     for number in range(10):
