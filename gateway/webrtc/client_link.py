@@ -179,7 +179,7 @@ class ClientLink:
         if self._transports is None:
             path = self._new_path(local_address, controlling=controlling)
             self._transports = Transports(
-                path, on_change=self._changed, on_rtp=self._rtp_received, on_rtcp=self._rtcp_received
+                path, on_change=self._changed, on_rtp=self._rtp_received, on_rtcp=self._rtcp_received, wary=True
             )
             await self._transports.gather()
             self._candidates = self._named(path)

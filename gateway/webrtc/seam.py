@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import aioice
 import aioice.ice
+import aioice.stun
 import pylibsrtp
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceServer, RTCIceTransport
 from aiortc.rtcdtlstransport import RTCDtlsParameters
@@ -42,6 +43,15 @@ def _need(owner: Any, name: str) -> Any:
             f"{what.__module__}.{what.__name__} has no {name} any more: this version of aiortc or aioice does not fit "
             "gateway/webrtc/seam.py"
         ) from None
+
+
+def _is_stun(data: bytes) -> bool:
+    """Whether aioice can read *data*. What it cannot, it takes for data, or it raises more than it says."""
+    try:
+        aioice.stun.parse_message(data)
+    except Exception:
+        return False
+    return True
 
 
 def local_addresses() -> list[str]:
@@ -169,6 +179,10 @@ class IcePath:
         """Whether ICE has a pair: not before it connected, nor after the peer's consent was lost."""
         return bool(self._connection._nominated)
 
+    def knows(self, host: str, port: int) -> bool:
+        """Whether the peer named this address, or proved it by a check with our password."""
+        return any(one.host == host and one.port == port for one in self._connection.remote_candidates)
+
     @property
     def waiting(self) -> int:
         """Datagrams that nobody has read yet."""
@@ -206,6 +220,8 @@ class Transports:
         on_change: called after each change of a state.
         on_rtp: takes each decrypted RTP packet.
         on_rtcp: takes each decrypted RTCP packet.
+        wary: take DTLS from addresses that ICE knows only. Not for a peer that begins the handshake maybe before we
+            have looked at its checks: its first datagram would be lost, and it waits a second for the next.
 
     Attributes:
         path: the ICE session in use.
@@ -222,8 +238,10 @@ class Transports:
         on_change: Callable[[], None],
         on_rtp: Callable[[bytes], None],
         on_rtcp: Callable[[bytes], None],
+        wary: bool = False,
     ) -> None:
         self.path = path
+        self._wary = wary
         self.dtls = RTCDtlsTransport(path.ice, [RTCCertificate.generateCertificate()])
         self._on_change = on_change
         self._on_rtp = on_rtp
@@ -310,7 +328,7 @@ class Transports:
 
         def datagram_received(data: bytes, address: Any) -> None:
             if not (len(data) > 12 and 127 < data[0] < 192):  # RFC 7983: 128 to 191 is RTP or RTCP
-                if data[:1] < b"\x04" or (path is not None and path.waiting < _WAITING_DATAGRAMS):  # 0 to 3 is STUN
+                if _is_stun(data) if data[:1] < b"\x04" else self._takes_dtls(path, address):  # 0 to 3 is STUN
                     usual(data, address)
                 return
             session = self._rx_srtp
@@ -325,6 +343,11 @@ class Transports:
                 self.undecryptable += 1
 
         protocol.datagram_received = datagram_received
+
+    def _takes_dtls(self, path: IcePath | None, address: Any) -> bool:
+        if path is None or path.waiting >= _WAITING_DATAGRAMS:
+            return False
+        return not self._wary or path.knows(address[0], address[1])
 
     def send_rtp(self, packet: bytes) -> bool:
         """Encrypt and send *packet*; false where it was dropped."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import aioice.ice
+import aioice.stun
 import numpy as np
 import pytest
 
@@ -377,3 +380,33 @@ async def test_keys_of_a_client_are_told(router: PacketRouter, page: SpeakingPag
     await until(lambda: bool(keys))
     assert [key.digit for key in keys] == ["5"]
     await client.transports.close()
+
+
+async def test_datagrams_of_strangers_do_no_harm(router: PacketRouter, peer: Peer, page: SpeakingPage) -> None:
+    """Anybody may send to the port, before the call is connected and after."""
+    loop, faults = asyncio.get_running_loop(), list[str]()
+    loop.set_exception_handler(lambda _, context: faults.append(str(context)))
+    answer, _ = await router.answer_offer(CALL, await peer.offer(), local_address=HOST)
+    port = int(parse_sdp(answer).media[0].values("candidate")[0].split()[5])
+    chance = random.Random(7)
+    binding = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.REQUEST)
+    binding.attributes["USERNAME"], binding.attributes["PRIORITY"] = "a:b", 1
+    binding.add_message_integrity(b"nobody")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+
+        async def spray() -> None:
+            for n in range(400):
+                data = bytearray(bytes(binding) if n % 2 else chance.randbytes(chance.randrange(1, 200)))
+                for _ in range(n % 5):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                stranger.sendto(bytes([chance.choice([data[0], 0, 1, 22, 128, 200])]) + bytes(data[1:]), (HOST, port))
+                if n % 50 == 0:
+                    await asyncio.sleep(0)
+
+        await spray()
+        router.connect(CALL, page)
+        await peer.accept(answer)
+        await until(lambda: len(page.heard) > 5)
+        await spray()
+    await assert_both_hear(peer, page)
+    assert not faults

@@ -11,6 +11,7 @@ from typing import Any
 
 import aioice
 import aioice.ice
+import aioice.stun
 import pylibsrtp
 import pytest
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceTransport
@@ -35,6 +36,7 @@ async def test_the_names_that_the_seam_uses_are_there() -> None:
     present(connection, "_protocols", "get_component_candidates", "add_remote_candidate", "_queue")
     assert connection._queue.qsize() == 0
     present(aioice.ice, "StunProtocol")
+    present(aioice.stun, "parse_message")
     assert inspect.iscoroutinefunction(connection.get_component_candidates)
     assert {"component", "addresses"} <= set(inspect.signature(connection.get_component_candidates).parameters)
     transport = RTCDtlsTransport(RTCIceTransport(gatherer), [RTCCertificate.generateCertificate()])
