@@ -161,3 +161,27 @@ async def test_a_call_without_an_offer_is_heard_too(tmp_path: Path) -> None:
         rig.page.call.emit(PageEnded(t.HANGUP))
         await sipp.wait()
         assert await task == t.HANGUP
+
+
+async def test_a_phone_that_fell_silent_is_asked_and_one_that_lost_the_call_is_left(tmp_path: Path) -> None:
+    """SIPp sends our packets back; when the page is silent so is the phone. It answers the first question, not more."""
+    async with bridge_rig(replace(LIMITS, ring_timeout_s=10, phone_silence_s=0.3)) as rig:
+        assert rig.sip.callee.port is not None
+        sipp = await start_sipp(tmp_path, "uac_silent", remote=rig.sip.callee.port.number, echo=True)
+        invite = await asyncio.wait_for(rig.sip.calls.get(), 10)
+        call = rig.call(Direction.SIP_TO_WHATSAPP)
+        task = rig.tasks.create_task(
+            rig.run(call, lambda one: sip_to_whatsapp(one, invite, rig.page, "5511987654321", rig.sip.callee))
+        )
+        rig.page.call.emit(PageActive())
+        await until(lambda: call.state is CallState.ACTIVE)
+        for sequence in itertools.count():
+            if rig.port.sent:
+                break
+            assert sequence < 500
+            assert rig.port.receiver is not None
+            rig.port.receiver(rtp(sequence, numbered(sequence)), asyncio.get_running_loop().time())
+            await asyncio.sleep(0.02)
+        assert await asyncio.wait_for(task, 10) == t.PHONE_LOST
+        await sipp.wait()
+    assert rig.page.call.told == ["hangup"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.protocol.sip.dialog_info import DialogView
+from gateway.protocol.sip.diversion import Diverted
 from gateway.protocol.sip.engine import CoreLimits
 from gateway.protocol.sip.outbound import Granted, Instance
 from gateway.sip import (
@@ -268,3 +269,12 @@ async def test_a_watcher_is_told_what_there_is_and_forgotten_when_it_is_gone(ua:
     endpoint = await ua.towards(5060)  # lets its address in without a password
     await (await start_sipp(ua.folder, "uac_subscribe_bad", remote=endpoint.listener.port)).wait()
     assert ua.stack.agent.watchers == 0
+
+
+async def test_a_caller_who_wants_privacy_is_not_known_but_where_the_call_comes_from_is(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uac_diverted", remote=ua.port, words={"STATUS": "486", "CAUSE": "17"})
+    incoming = await ua.call()
+    assert (incoming.caller_user, incoming.caller_name) == ("", "")
+    assert incoming.diverted == (Diverted("6001", "user-busy"),)
+    incoming.reject(486, reason=Reason("Q.850", 17, "Busy"))
+    await sipp.wait()
