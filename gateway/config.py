@@ -163,6 +163,12 @@ class Settings(BaseSettings):
         description="SRTP (SDES keys) towards the PBX: `accept` takes it where the PBX offers it, `offer` also asks "
         "for it in calls to the PBX, and has no call without it. The keys travel in the SDP: who reads SIP can decrypt",
     )
+    codecs: Annotated[tuple[Literal["opus", "G722", "PCMA", "PCMU"], ...], NoDecode, Field(min_length=1)] = Field(
+        default=("opus", "G722", "PCMA", "PCMU"),
+        description="Audio codecs towards the PBX, separated by commas, best first: the order of our offers; an answer "
+        "follows the PBX's. None is converted, so none costs more here. Wide band comes first, since WhatsApp's sound "
+        "is: a PBX that allows G.711 only takes that. A-law before mu-law, as trunks in Brazil and Europe have it",
+    )
     default_region: str = Field(
         default="BR", description="Country (ISO 3166) of numbers dialled without a country code"
     )
@@ -299,7 +305,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "allow_hosts", "webhook_allow_hosts", "force_calling_gates", "webrtc_addresses", "sip_ws_origins", "sip_digest",
-        mode="before",
+        "codecs", mode="before",
     )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping
 
 from gateway.media.port import ContinuousPort, RtpPort
 from gateway.protocol.rtp import OutgoingStream
-
-G711: Mapping[str, int] = {"PCMU": 0, "PCMA": 8}
-"""Static payload types (RFC 3551 section 6), which every leg has."""
+from gateway.webrtc.sdp import PAYLOAD_TYPES
 
 
 class PagePort:
     """An `RtpPort` whose leg may be replaced in the middle of a call."""
 
-    payload_types: Mapping[str, int] = G711
+    payload_types: Mapping[str, int] = PAYLOAD_TYPES  # the same of every leg
 
     def __init__(self) -> None:
         self._spare = OutgoingStream(random.SystemRandom().getrandbits)

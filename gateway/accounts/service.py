@@ -51,6 +51,7 @@ async def open_accounts(
                 port_range=(settings.rtp_port_min, settings.rtp_port_max),
                 offer_srtp=settings.srtp == "offer",
                 webrtc_link=lambda pool: ClientLink(pool, clients),
+                codecs=settings.codecs,
             ),
             events=events,
             book=CallBook(store.journal, metrics, events),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
+
+import structlog
 
 from gateway.bridge.keys import KeyPlayer
-from gateway.domain.errors import LocalProtocolError
+from gateway.domain.errors import LocalProtocolError, PonteError
 from gateway.domain.ids import CallId
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated, combined
 from gateway.media.port import RtpPort
 from gateway.page.driver import PageDriver
 from gateway.protocol.dtmf import KeyPress
+
+_PAGE_TIMEOUT_S: Final = 1.0  # a re-INVITE waits for the page, and for a page that hangs no longer than this
 
 
 class CallMedia:
@@ -37,6 +42,7 @@ class CallMedia:
         self._open = False
         self._page_started = False
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
+        self._log = structlog.get_logger("ponte.call")
         self.negotiated: Negotiated | None = None
         self.lost = asyncio.Event()  # the SIP side's media is gone for good
         self.keys = KeyPlayer(driver.play_dtmf, self._mute)
@@ -148,12 +154,17 @@ class CallMedia:
         if self.negotiated is None:
             raise LocalProtocolError("the page's audio was started before the SIP side's codec was known")
         self._page_started = True
-        await self._driver.start_media(self.negotiated.codec)
+        await self._driver.start_media(self.negotiated.codec, self.negotiated.max_bitrate_bps)
 
     async def follow_codec(self) -> None:
-        """Have the page send what the SIP side negotiated last."""
-        if self.negotiated is not None and self._page_started:
-            await self._driver.set_codec(self.negotiated.codec)
+        """Have the page send what the SIP side negotiated last. A page that cannot is told of in the log."""
+        if self.negotiated is None or not self._page_started:
+            return
+        try:
+            async with asyncio.timeout(_PAGE_TIMEOUT_S):
+                await self._driver.set_codec(self.negotiated.codec, self.negotiated.max_bitrate_bps)
+        except (PonteError, TimeoutError) as error:
+            self._log.warning("page_codec_not_changed", codec=self.negotiated.codec, error=str(error))
 
     def connect(self) -> None:
         """Let packets flow."""

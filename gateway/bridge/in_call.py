@@ -108,9 +108,12 @@ async def follow(call: Call, reinvite: sip.ReInvite) -> None:
             ack_sdp = await leg.answer_reinvite(reinvite, await call.media.reoffer(leg.local_address))
             if ack_sdp is not None:
                 await call.media.accept(ack_sdp)
+                await call.media.follow_codec()
         else:
-            await leg.answer_reinvite(reinvite, await call.media.answer(reinvite.sdp, leg.local_address))
-        await call.media.follow_codec()
+            answer = await call.media.answer(reinvite.sdp, leg.local_address)
+            # Before the peer has the answer and may send another codec: the page then has both ears open.
+            await call.media.follow_codec()
+            await leg.answer_reinvite(reinvite, answer)
     except PonteError as error:
         leg.refuse_reinvite(reinvite, getattr(error, "status", error.sip_status))
 

@@ -63,7 +63,9 @@ CLIENT_MEDIA_LOST: Final = Termination(
     Result.REMOTE_ERROR, "client_media_lost", q850_cause=27, text="ICE or DTLS with the WebRTC client failed"
 )
 MEDIA_FAILED: Final = Termination(Result.LOCAL_ERROR, "media_failed", 503, 41, "No audio path", retry_after_s=10)
-BAD_MEDIA: Final = Termination(Result.REMOTE_ERROR, "no_common_codec", 488, 88, "No common codec; offer PCMU or PCMA")
+BAD_MEDIA: Final = Termination(
+    Result.REMOTE_ERROR, "no_common_codec", 488, 88, "No common codec; offer opus, G722, PCMA or PCMU"
+)
 INTERNAL: Final = Termination(Result.LOCAL_ERROR, "internal", 500, 41, "Internal error")
 SHUTDOWN: Final = Termination(Result.LOCAL_ERROR, "shutdown", 503, 41, "Ponte is stopping", retry_after_s=30)
 

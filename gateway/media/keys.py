@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.codecs.dtmf import DtmfDetector
+from gateway.codecs import payload as payloads
+from gateway.codecs.dtmf import RATE_HZ, DtmfDetector
+from gateway.codecs.narrow import NarrowBand
+from gateway.domain.codecs import CODECS, G711, PCMU
 from gateway.protocol.dtmf import SILENT_S, EventReceiver, EventSender, KeyPress
 
 OnKey = Callable[[KeyPress], None]
@@ -23,31 +26,57 @@ class KeyTap:
 
     Args:
         codecs: codec by payload type of the packets.
-        payload_type: of telephone-event.
+        events: payload type of telephone-event by its clock rate.
     """
 
-    __slots__ = ("_codecs", "_detector", "sender")
+    __slots__ = ("_codec", "_codecs", "_detector", "_events", "_narrow", "sender")
 
-    def __init__(self, codecs: Mapping[int, str], payload_type: int) -> None:
-        self._codecs = codecs
+    def __init__(self, codecs: Mapping[int, str], events: Mapping[int, int]) -> None:
         self._detector = DtmfDetector()
-        self.sender = EventSender(payload_type)
+        self._codecs: Mapping[int, str] = {}
+        self._events: Mapping[int, int] = {}
+        self._codec: str | None = None  # of the last packet
+        self._narrow: NarrowBand | None = None  # made when the first packet of a wide band codec is heard
+        self.sender = EventSender(*next((number, rate) for rate, number in events.items()))
+        self.use(codecs, events)
 
-    def use(self, codecs: Mapping[int, str]) -> None:
-        """Take the packets' payload types to be *codecs* from now on."""
-        self._codecs = codecs
+    def use(self, codecs: Mapping[int, str], events: Mapping[int, int]) -> None:
+        """Take the packets' and the events' payload types to be these from now on."""
+        self._codecs, self._events = codecs, events
+        if self._codec is not None:
+            self._clock(self._codec)
 
     def replace(self, payload_type: int, payload: bytes, timestamp: int) -> tuple[bytes, int, bool] | None:
         """Return payload, timestamp and marker of the event in place of an audio packet, None to leave it."""
         codec = self._codecs.get(payload_type)
         if codec is None:
             return None
+        if codec != self._codec:
+            self._follow(codec)
+        sender = self.sender
+        length = payloads.units(codec, payload)
+        if self._narrow is not None:
+            codec, payload = PCMU.name, self._narrow.feed(payload)
         for heard in self._detector.feed(codec, payload):
             if heard.samples is None:
-                self.sender.press(heard.digit)
+                sender.press(heard.digit)
             else:
-                self.sender.release(heard.samples)
-        return self.sender.next(timestamp, len(payload))
+                sender.release(heard.samples * sender.clock_rate_hz // RATE_HZ)
+        return sender.next(timestamp, length)
+
+    def _follow(self, codec: str) -> None:
+        """Take packets of *codec* from now on; what was heard of a key in another one is forgotten."""
+        before, self._codec = self._codec, codec
+        if before is not None and not {before, codec} <= G711:
+            self._detector = DtmfDetector()
+        self._narrow = None if codec in G711 else NarrowBand(CODECS[codec])
+        self._clock(codec)
+
+    def _clock(self, codec: str) -> None:
+        """Send events by the clock of *codec*, or by the one that the peer has."""
+        clock = CODECS[codec].clock_rate_hz
+        event_clock = clock if clock in self._events else next(iter(self._events))
+        self.sender.use(self._events[event_clock], event_clock, clock)
 
 
 class KeyWatch:
@@ -65,9 +94,11 @@ class KeyWatch:
         self._timer: asyncio.TimerHandle | None = None
         self.keys = 0
 
-    def receive(self, ssrc: int, timestamp: int, marker: bool, payload: bytes, now_s: float) -> bool:
+    def receive(
+        self, ssrc: int, timestamp: int, marker: bool, payload: bytes, now_s: float, clock_rate_hz: int
+    ) -> bool:
         """Take an event packet; see `EventReceiver.receive`. Return whether a key is held."""
-        self._tell(self._events.receive(ssrc, timestamp, marker, payload, now_s))
+        self._tell(self._events.receive(ssrc, timestamp, marker, payload, now_s, clock_rate_hz))
         if self._events.active and self._timer is None:
             self._timer = self._loop.call_later(_CHECK_S, self._check)
         return self._events.active

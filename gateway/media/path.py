@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.codecs.g711 import SILENCE, translation
+from gateway.codecs.g711 import translation
+from gateway.codecs.payload import silent
+from gateway.domain.codecs import CODECS, EVENT_CLOCKS_HZ, G711
+from gateway.domain.codecs import COMFORT_NOISE as COMFORT_NOISE_NAME
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.keys import KeyTap
 from gateway.protocol.dtmf import SILENT_S
@@ -19,7 +22,7 @@ from gateway.protocol.rtp import HEADER, HEADER_BYTES, MAX_MISORDER, PLAIN, Outg
 
 COMFORT_NOISE: Final = 13  # RFC 3551: static, may be sent where it was not negotiated
 STALE_SOURCE_S: Final = 0.1  # 5 packets of 20 ms: a source that was replaced is ignored while the new one is heard
-FRAME: Final = 160  # timestamp units in 20 ms
+FRAMES_PER_S: Final = 50  # of 20 ms
 STALL_S: Final = 0.3  # a hole in the arrivals that no usual jitter buffer bridges: the gap is heard in any case
 BURST_S: Final = 0.01  # half a frame: packets closer than this were waiting somewhere
 KEPT_FRAMES: Final = 5  # of what waited during a stall: 100 ms, what fills a jitter buffer again
@@ -34,40 +37,48 @@ class Route:
         table: 256 bytes that turn the payload into another codec, None to leave it.
         cause: why it is not passed on.
         timed: its timestamp is that of its first sample.
-        silence: code of the silent sample on the way out.
+        codec: what it is on the way out.
+        clock_rate_hz: of its timestamps, the same in and out.
     """
 
     payload_type: int | None = None
     table: bytes | None = None
     cause: str = ""
     timed: bool = True
-    silence: bytes = b""
+    codec: str = ""
+    clock_rate_hz: int = 8000
 
 
-_UNKNOWN: Final = Route(cause="unknown_payload_type")
-_EVENT: Final = Route(cause="telephone_event", timed=False)
-_COMFORT_NOISE: Final = Route(cause="comfort_noise")
+_UNKNOWN: Final = Route(cause="unknown_payload_type", timed=False)
+_COMFORT_NOISE: Final = Route(cause="comfort_noise", timed=False)
+_NO_CODEC: Final = Route(cause="no_common_codec", timed=False)
+_TAKEN: Final = frozenset({"", "telephone_event", "comfort_noise"})
 
 
 def routes(receive: Mapping[int, str], send: Mapping[str, int], preferred: str | None = None) -> tuple[Route, ...]:
     """Return the route of each of the 128 payload types.
 
     Args:
-        receive: codec by payload type on the way in.
+        receive: codec by payload type on the way in; telephone-event by its names, comfort noise as ``CN``.
         send: payload type by codec on the way out.
         preferred: codec to turn another G.711 law into, where *send* does not have it; by default its first.
     """
-    target = preferred or next(iter(send), None)
+    target = next((codec for codec in (preferred, *send) if codec in G711 and codec in send), None)
     table = [_UNKNOWN] * 128
     table[COMFORT_NOISE] = _COMFORT_NOISE
     for payload_type, codec in receive.items():
-        if codec == "telephone-event":
-            table[payload_type] = _EVENT
+        if codec in EVENT_CLOCKS_HZ:
+            table[payload_type] = Route(
+                cause="telephone_event", timed=False, codec=codec, clock_rate_hz=EVENT_CLOCKS_HZ[codec]
+            )
+        elif codec == COMFORT_NOISE_NAME:
+            table[payload_type] = _COMFORT_NOISE
         elif codec in send:
-            table[payload_type] = Route(send[codec], silence=bytes([SILENCE[codec]]))
-        elif target is not None:
-            silence = bytes([SILENCE[target]])
-            table[payload_type] = Route(send[target], translation(codec, target), silence=silence)
+            table[payload_type] = Route(send[codec], codec=codec, clock_rate_hz=CODECS[codec].clock_rate_hz)
+        elif target is not None and codec in G711:
+            table[payload_type] = Route(send[target], translation(codec, target), codec=target)
+        else:
+            table[payload_type] = _NO_CODEC
     return tuple(table)
 
 
@@ -76,20 +87,19 @@ class PacketPath:
 
     Args:
         outgoing: the stream that the packets become.
-        clock_rate_hz: RTP timestamp units per second.
     """
 
     __slots__ = (
-        "_backlog", "_clock_rate_hz", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift",
+        "_backlog", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift",
         "_shifted_at", "_timestamp_shift", "closed", "dropped", "dropped_types", "key_tap", "muted", "on_event",
         "outgoing", "passed", "passed_octets", "quiet_until_s", "reception", "transcoded",
     )  # fmt: skip
 
-    def __init__(self, outgoing: OutgoingStream, clock_rate_hz: int = 8000) -> None:
+    def __init__(self, outgoing: OutgoingStream) -> None:
         self.outgoing = outgoing
-        self.reception = Reception(clock_rate_hz)
+        self.reception = Reception()
         self.closed: str | None = None  # why packets are only counted, None: they are passed on
-        self.on_event: Callable[[int, int, bool, bytes, float], bool] | None = None  # takes telephone-events
+        self.on_event: Callable[[int, int, bool, bytes, float, int], bool] | None = None  # takes telephone-events
         self.key_tap: KeyTap | None = None  # listens to what goes out
         self.quiet_until_s = 0.0  # audio goes on as silence until then
         self.muted = 0
@@ -98,7 +108,6 @@ class PacketPath:
         self.transcoded = 0
         self.dropped: dict[str, int] = {}
         self.dropped_types: dict[int, int] = {}
-        self._clock_rate_hz = clock_rate_hz
         self._routes: tuple[Route, ...] = (_UNKNOWN,) * 128
         self._rebase = True
         self._shift = 0  # outgoing sequence number minus incoming
@@ -124,11 +133,7 @@ class PacketPath:
 
     def accepts(self, packet: bytes) -> bool:
         """Whether *packet* is RTP with a payload type that was agreed on."""
-        return (
-            len(packet) >= HEADER_BYTES
-            and packet[0] >> 6 == 2
-            and self._routes[packet[1] & 0x7F].cause in {"", "telephone_event", "comfort_noise"}
-        )
+        return len(packet) >= HEADER_BYTES and packet[0] >> 6 == 2 and self._routes[packet[1] & 0x7F].cause in _TAKEN
 
     def forward(self, packet: bytes, now_s: float) -> bytes | None:
         """Return *packet* as it goes on, None where it does not.
@@ -160,14 +165,21 @@ class PacketPath:
                 return None
             self._last_source = reception.ssrc
         highest = reception.sequence
-        waited = self._waited(timestamp, ssrc, now_s) if route.timed else False
+        waited = False
+        if route.timed:
+            if route.clock_rate_hz != reception.clock_rate_hz:  # another codec
+                reception.use_clock(route.clock_rate_hz)
+                self._rebase = True
+                self._backlog = 0
+            else:
+                waited = self._waited(timestamp, ssrc, now_s)
         if reception.update(sequence, timestamp, ssrc, len(payload), now_s, route.timed):
             self._rebase = True
         if route.payload_type is None:
             self._drop_type(marker_type & 0x7F, route.cause)
             self._leave_out(sequence)
-            if route is _EVENT and self.on_event is not None:
-                held = self.on_event(ssrc, timestamp, marker_type >= 0x80, payload, now_s)
+            if route.cause == "telephone_event" and self.on_event is not None:
+                held = self.on_event(ssrc, timestamp, marker_type >= 0x80, payload, now_s, route.clock_rate_hz)
                 if held:
                     self.quiet_until_s = max(self.quiet_until_s, now_s + SILENT_S)
             return None
@@ -180,7 +192,7 @@ class PacketPath:
             return None
         outgoing = self.outgoing
         if self._rebase:
-            self._start(sequence, timestamp, now_s)
+            self._start(sequence, timestamp, now_s, route.clock_rate_hz)
             marker_type |= 0x80
         elif sequence == highest:
             self.drop("duplicate")
@@ -200,7 +212,7 @@ class PacketPath:
             payload = payload.translate(route.table)
             self.transcoded += 1
         if now_s < self.quiet_until_s:
-            payload = route.silence * len(payload)
+            payload = silent(route.codec, payload)
             self.muted += 1
         payload_type = route.payload_type
         if self.key_tap is not None and sequence == reception.sequence:
@@ -224,6 +236,7 @@ class PacketPath:
         Passed on in a burst they would stay in the receiver's jitter buffer as delay, for the rest of the call in some.
         """
         reception = self.reception
+        clock = reception.clock_rate_hz
         if reception.last_at_s is None or ssrc != reception.ssrc:
             self._backlog = 0
             return False
@@ -231,7 +244,7 @@ class PacketPath:
         if gap_s > STALL_S:
             # After a speaker's pause the timestamp has moved on as far as the clock has; after a hold-up it has not.
             step = ((timestamp - reception.timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-            self._backlog = max(0, int(gap_s * self._clock_rate_hz - step) // FRAME - KEPT_FRAMES)
+            self._backlog = max(0, int(gap_s * clock - step) * FRAMES_PER_S // clock - KEPT_FRAMES)
         elif self._backlog:
             self._backlog = self._backlog - 1 if gap_s < BURST_S else 0
             return gap_s < BURST_S
@@ -248,15 +261,16 @@ class PacketPath:
             self._shift = (self._shift - 1) & 0xFFFF
             self._shifted_at = sequence
 
-    def _start(self, sequence: int, timestamp: int, now_s: float) -> None:
+    def _start(self, sequence: int, timestamp: int, now_s: float, clock_rate_hz: int) -> None:
         """Choose the offsets so that this packet is the next one of the outgoing stream."""
         outgoing = self.outgoing
+        outgoing.clock_rate_hz = clock_rate_hz
         if outgoing.sent_at_s is None:
             next_sequence, next_timestamp = outgoing.sequence, outgoing.timestamp
         else:
-            elapsed = round((now_s - outgoing.sent_at_s) * self._clock_rate_hz)
+            elapsed = round((now_s - outgoing.sent_at_s) * clock_rate_hz)
             next_sequence = outgoing.sequence + 1
-            next_timestamp = outgoing.timestamp + max(FRAME, elapsed)
+            next_timestamp = outgoing.timestamp + max(clock_rate_hz // FRAMES_PER_S, elapsed)
         self._first = self._shifted_at = sequence
         self._shift = self._old_shift = (next_sequence - sequence) & 0xFFFF
         self._timestamp_shift = (next_timestamp - timestamp) & 0xFFFFFFFF

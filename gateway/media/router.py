@@ -1,12 +1,13 @@
-"""The built-in media plane: G.711 is passed through in this process."""
+"""The built-in media plane: audio is passed through in this process."""
 
 from __future__ import annotations
 
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
@@ -32,6 +33,8 @@ class PacketRouter(MediaPlane):
         offer_srtp: offer SRTP, and nothing else, to the peers that we call. It is answered in any case.
         webrtc_link: makes the link of a call with a WebRTC client, from the ports that calls use; None: such offers are
             refused.
+        codecs: names of `gateway.domain.codecs.CODECS` that are spoken with SIP peers, best first: the order of our
+            offers. An answer follows the peer's.
 
     Raises:
         ConfigError: the range holds no pair of ports.
@@ -46,12 +49,14 @@ class PacketRouter(MediaPlane):
         lock_rules: LockRules | None = None,
         offer_srtp: bool = False,
         webrtc_link: Callable[[PortPool], MediaLink] | None = None,
+        codecs: Sequence[str] = tuple(CODECS),
     ) -> None:
         self._pool = PortPool(*port_range, rest_s=port_rest_s, clock=time.monotonic)
         self._rtcp_interval_s = rtcp_interval_s
         self._lock_rules = lock_rules or LockRules()
         self._offer_srtp = offer_srtp
         self._webrtc_link = webrtc_link
+        self._codecs = tuple(codecs)
         self._sessions: dict[CallId, RtpSession] = {}
 
     async def create_offer(self, call_id: CallId, *, local_address: str, webrtc: bool = False) -> str:
@@ -127,6 +132,7 @@ class PacketRouter(MediaPlane):
                 random_bits=secrets.randbits,
                 rtcp_interval_s=self._rtcp_interval_s,
                 jitter=random.random,
+                codecs=self._codecs,
                 secure=self._offer_srtp,
             )
         return session

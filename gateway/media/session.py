@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.domain.errors import RemoteProtocolError
@@ -19,7 +19,7 @@ from gateway.protocol.rtcp import Reporter
 from gateway.protocol.rtp import OutgoingStream
 from gateway.protocol.sdp import Negotiated, SdpSession
 
-_CODECS: Final = ("PCMU", "PCMA")
+_OLD_CODEC_S: Final = 1.0  # for which packets of the codec before a re-INVITE pass: page and peer change one by one
 
 
 class RtpSession:
@@ -30,6 +30,7 @@ class RtpSession:
         random_bits: gives random bits, for SSRCs and numbers.
         rtcp_interval_s: seconds between RTCP reports.
         jitter: gives a number from 0 to 1, to spread the reports (RFC 3550 section 6.2).
+        codecs: that are spoken, best first.
         secure: offer SRTP.
     """
 
@@ -40,10 +41,11 @@ class RtpSession:
         random_bits: Callable[[int], int],
         rtcp_interval_s: float,
         jitter: Callable[[], float],
+        codecs: Sequence[str],
         secure: bool = False,
     ) -> None:
         self.link = link
-        self.sdp = SdpSession(random_bits(62), _CODECS, secure=secure, random_bits=random_bits)
+        self.sdp = SdpSession(random_bits(32), codecs, secure=secure, random_bits=random_bits)
         self._pack: Repacketizer | None = None  # where the peer wants another length than the page's 20 ms
         self._ptime_ms = PAGE_PTIME_MS
         self._random_bits = random_bits
@@ -53,6 +55,11 @@ class RtpSession:
         self._port: RtpPort | None = None
         self._to_sip = PacketPath(OutgoingStream(random_bits))
         self._to_wa = PacketPath(OutgoingStream(random_bits))
+        self._applied: Negotiated | None = None
+        self._sent_codecs: Mapping[int, str] = {}  # by payload type towards the peer
+        self._old_send: Mapping[str, int] = {}  # what held before the last change of codecs, for a while
+        self._old_receive: Mapping[int, str] = {}
+        self._old_timer: asyncio.TimerHandle | None = None
         cname = f"{random_bits(96):024x}"
         self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, cname)
         self._last_rtcp_s: float | None = None
@@ -90,6 +97,7 @@ class RtpSession:
 
     def apply(self, negotiated: Negotiated) -> None:
         """Send and receive as *negotiated* says, at once."""
+        self._overlap(negotiated)
         self._follow_ptime(negotiated.ptime_ms)
         self._to_sip.closed = None if negotiated.sends else "hold"
         self.link.apply(negotiated)
@@ -134,29 +142,50 @@ class RtpSession:
 
     def _tap(self, negotiated: Negotiated) -> None:
         """Listen for keys of the page where the peer takes telephone-events; else they stay in the audio."""
-        codecs = {number: codec for codec, number in negotiated.send.items()}
+        codecs = self._sent_codecs
         tap = self._to_sip.key_tap
-        if negotiated.telephone_event is None:
-            fresh = None
-        elif tap is not None and tap.sender.payload_type == negotiated.telephone_event:
-            tap.use(codecs)
-            return
+        if not negotiated.events:
+            self._keys_sent += tap.sender.events if tap is not None else 0
+            self._to_sip.key_tap = None
+        elif tap is not None:
+            tap.use(codecs, negotiated.events)
         else:
-            fresh = KeyTap(codecs, negotiated.telephone_event)
-        self._keys_sent += tap.sender.events if tap is not None else 0
-        self._to_sip.key_tap = fresh
+            self._to_sip.key_tap = KeyTap(codecs, negotiated.events)
 
     def _wire(self) -> None:
         """Build the tables of payload types from what was negotiated and what the page speaks."""
         negotiated, port = self.sdp.negotiated, self._port
         if negotiated is None:
             return
+        send = {**self._old_send, **negotiated.send}
+        self._sent_codecs = {number: codec for codec, number in send.items()}
         self._tap(negotiated)
         self._to_wa.closed = "not_connected" if port is None else None if negotiated.receives else "hold"
         page = dict(port.payload_types) if port is not None else dict.fromkeys(negotiated.send, 0)
         preferred = negotiated.codec if negotiated.codec in page else None
-        self._to_wa.set_routes(routes(negotiated.receive, page, preferred))
-        self._to_sip.set_routes(routes({n: codec for codec, n in page.items()}, negotiated.send, negotiated.codec))
+        self._to_wa.set_routes(routes({**self._old_receive, **negotiated.receive}, page, preferred))
+        self._to_sip.set_routes(routes({n: codec for codec, n in page.items()}, send, negotiated.codec))
+
+    def _overlap(self, negotiated: Negotiated) -> None:
+        """Let packets of the codecs that held before pass a while, since nobody changes at the same instant."""
+        before, self._applied = self._applied, negotiated
+        self._forget_old()
+        if before is None or (before.send, before.receive) == (negotiated.send, negotiated.receive):
+            return
+        taken = {*negotiated.send.values(), *negotiated.events.values()}
+        self._old_send = {c: n for c, n in before.send.items() if c not in negotiated.send and n not in taken}
+        self._old_receive = before.receive
+        self._old_timer = self._loop.call_later(_OLD_CODEC_S, self._old_over)
+
+    def _old_over(self) -> None:
+        self._forget_old()
+        self._wire()
+
+    def _forget_old(self) -> None:
+        if self._old_timer is not None:
+            self._old_timer.cancel()
+            self._old_timer = None
+        self._old_send, self._old_receive = {}, {}
 
     def _from_page(self, packet: bytes, now_s: float) -> None:
         forwarded = self._to_sip.forward(packet, now_s)
@@ -165,8 +194,7 @@ class RtpSession:
         if self._pack is None:
             self._send(forwarded)
             return
-        tap = self._to_sip.key_tap
-        for packet in self._pack.feed(forwarded, tap.sender.payload_type if tap is not None else None):
+        for packet in self._pack.feed(forwarded, self._sent_codecs.get(forwarded[1] & 0x7F)):
             self._send(packet)
 
     def _send(self, packet: bytes) -> None:
@@ -210,7 +238,7 @@ class RtpSession:
             sip_to_wa=_direction_stats(self._to_wa, self._keys.keys if self._keys is not None else 0),
             round_trip_ms=None if trip is None else trip * 1000,
             peer_lost=self._reporter.peer_lost,
-            peer_jitter_ms=self._reporter.peer_jitter / 8,  # 8 timestamp units in a millisecond
+            peer_jitter_ms=self._reporter.peer_jitter * 1000 / self._to_sip.outgoing.clock_rate_hz,
             source_moves=self.link.source_moves,
             last_rtp_s=self._to_wa.reception.last_at_s,
             last_rtcp_s=self._last_rtcp_s,
@@ -221,6 +249,7 @@ class RtpSession:
         if self._closed:
             return
         self._closed = True
+        self._forget_old()
         if self._timer is not None:
             self._timer.cancel()
         if self._keys is not None:

@@ -116,11 +116,16 @@ class PageDriver(Protocol):
     async def connect_media(self, offer_sdp: str) -> str:
         """Exchange one complete offer for one complete answer."""
 
-    async def start_media(self, codec: str) -> None:
-        """Attach the microphone and speaker of the coming call; the page sends *codec* (``PCMU`` or ``PCMA``)."""
+    async def start_media(self, codec: str, max_bitrate_bps: int | None = None) -> None:
+        """Attach the microphone and speaker of the coming call.
 
-    async def set_codec(self, codec: str) -> None:
-        """Change what the page sends."""
+        Args:
+            codec: what the page sends, a name of `gateway.domain.codecs.CODECS`.
+            max_bitrate_bps: of Opus; None: what the page likes.
+        """
+
+    async def set_codec(self, codec: str, max_bitrate_bps: int | None = None) -> None:
+        """Change what the page sends. From then on it hears any codec without delay, the one before too."""
 
     async def play_dtmf(self, digit: str, duration_ms: int) -> None:
         """Play a key to the far end, beside what the microphone carries; returns when it has begun.

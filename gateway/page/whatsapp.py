@@ -264,13 +264,13 @@ class WhatsAppDriver:
         """Exchange one complete offer for one complete answer."""
         return await self._target.connect_media(offer_sdp)
 
-    async def start_media(self, codec: str) -> None:
+    async def start_media(self, codec: str, max_bitrate_bps: int | None = None) -> None:
         """Attach microphone and speaker; the page sends *codec*."""
-        await self._target.call("startMedia", {"codec": codec})
+        await self._target.call("startMedia", {"codec": codec, "maxBitrate": max_bitrate_bps})
 
-    async def set_codec(self, codec: str) -> None:
+    async def set_codec(self, codec: str, max_bitrate_bps: int | None = None) -> None:
         """Change what the page sends."""
-        await self._target.call("setCodec", codec)
+        await self._target.call("setCodec", codec, max_bitrate_bps)
 
     async def play_dtmf(self, digit: str, duration_ms: int) -> None:
         """Play a key to the far end by the media module."""

@@ -22,6 +22,7 @@ PAYLOAD: Final = struct.Struct("!BBH")
 END_REPEATS: Final = 3  # RFC 4733 section 2.5.1.4: the last packet is sent three times
 MAX_DURATION: Final = 0xFFFF  # of one segment; longer events go on in another (section 2.5.1.3)
 SILENT_S: Final = 0.3  # without a packet of an event that has not ended: its end was lost. Six packets of 50 ms
+LATE_S: Final = 2.0  # a timestamp that goes back by then is a new time base, as of a codec with another clock
 DEFAULT_INFO_MS: Final = 160  # of an INFO without a duration; what phones put there by themselves
 MAX_KEY_MS: Final = 10_000  # longest tone that a peer may ask for
 _VOLUME: Final = 10  # -10 dBm0, what gateways commonly put there
@@ -79,15 +80,12 @@ class EventReceiver:
 
     Packets of an event share its timestamp, and their duration grows; the last one comes three times. A packet that
     is lost, late or doubled changes nothing, and an event whose end was lost ends with the next one, or by `expire`.
-
-    Args:
-        clock_rate_hz: RTP timestamp units per second.
     """
 
     __slots__ = ("_before", "_clock_rate_hz", "_code", "_duration", "_ended", "_heard_at_s", "_ssrc", "_start")
 
-    def __init__(self, clock_rate_hz: int = 8000) -> None:
-        self._clock_rate_hz = clock_rate_hz
+    def __init__(self) -> None:
+        self._clock_rate_hz = 8000
         self._ssrc: int | None = None
         self._start = 0  # timestamp of the segment
         self._before = 0  # units of earlier segments of a long event
@@ -101,7 +99,9 @@ class EventReceiver:
         """Whether a key is being held."""
         return not self._ended
 
-    def receive(self, ssrc: int, timestamp: int, marker: bool, payload: bytes, now_s: float) -> tuple[KeyPress, ...]:
+    def receive(
+        self, ssrc: int, timestamp: int, marker: bool, payload: bytes, now_s: float, clock_rate_hz: int = 8000
+    ) -> tuple[KeyPress, ...]:
         """Take one packet; return the keys that are over by it: two where all of one but its end was lost.
 
         Args:
@@ -110,6 +110,7 @@ class EventReceiver:
             marker: of the RTP header: the first packet of an event.
             payload: of the packet; what follows its first event is not read.
             now_s: monotonic instant of its arrival.
+            clock_rate_hz: of the payload type that it came by.
         """
         if len(payload) < PAYLOAD.size:
             return ()
@@ -119,7 +120,7 @@ class EventReceiver:
         pressed: tuple[KeyPress, ...] = ()
         ahead = (timestamp - self._start) & 0xFFFFFFFF
         if ssrc != self._ssrc or ahead:
-            if ssrc == self._ssrc and ahead >= 0x80000000:
+            if ssrc == self._ssrc and ahead >= 0x80000000 and now_s - self._heard_at_s < LATE_S:
                 return ()  # a late packet of an earlier event
             if self._continues(ssrc, code, ahead, marker):
                 self._before += ahead
@@ -128,6 +129,7 @@ class EventReceiver:
                 self._before = 0
             self._ssrc, self._start, self._code = ssrc, timestamp, code
             self._duration, self._ended = 0, False
+            self._clock_rate_hz = clock_rate_hz
         elif self._ended or code != self._code:
             return ()  # an end that was sent again
         self._heard_at_s = now_s
@@ -161,13 +163,29 @@ class EventSender:
 
     Args:
         payload_type: of telephone-event towards the peer.
+        clock_rate_hz: of telephone-event.
+        audio_clock_rate_hz: of the audio beside it. RFC 4733 section 2.1 has them equal; a peer that has
+            telephone-event at 8000 only, beside Opus, is told durations by that clock.
     """
 
-    __slots__ = ("_code", "_held", "_repeats", "_sent", "_start", "_wanted", "events", "payload_type")
+    __slots__ = (
+        "_audio_clock_rate_hz", "_code", "_format", "_held", "_repeats", "_sent", "_start", "_wanted", "clock_rate_hz",
+        "events", "payload_type",
+    )  # fmt: skip
 
-    def __init__(self, payload_type: int) -> None:
-        self.payload_type = payload_type
+    def __init__(self, payload_type: int, clock_rate_hz: int = 8000, audio_clock_rate_hz: int = 8000) -> None:
         self.events = 0
+        self._format: tuple[int, int, int] | None = None
+        self.use(payload_type, clock_rate_hz, audio_clock_rate_hz)
+
+    def use(self, payload_type: int, clock_rate_hz: int, audio_clock_rate_hz: int) -> None:
+        """Send with these from now on; where that is a change, a key that is held ends untold."""
+        if (payload_type, clock_rate_hz, audio_clock_rate_hz) == self._format:
+            return
+        self._format = payload_type, clock_rate_hz, audio_clock_rate_hz
+        self.payload_type = payload_type
+        self.clock_rate_hz = clock_rate_hz
+        self._audio_clock_rate_hz = audio_clock_rate_hz
         self._code: int | None = None
         self._start: int | None = None
         self._wanted: int | None = None  # length of the key, None while it is held
@@ -188,7 +206,7 @@ class EventSender:
         self.events += 1
 
     def release(self, duration: int) -> None:
-        """Let the key end when it lasted *duration* timestamp units."""
+        """Let the key end when it lasted *duration* timestamp units of telephone-event."""
         if self._code is not None and self._wanted is None:
             self._wanted = max(1, duration)
 
@@ -197,7 +215,7 @@ class EventSender:
 
         Args:
             timestamp: of the audio packet.
-            units: timestamp units that it lasts.
+            units: timestamp units that it lasts, by the clock of the audio.
         """
         if self._code is None:
             return None
@@ -205,10 +223,11 @@ class EventSender:
         if self._start is None:
             self._start = timestamp
         if not self._repeats:
-            self._sent = (timestamp + units - self._start) & 0xFFFFFFFF
+            self._sent = self._units(timestamp + units)
             if self._sent > MAX_DURATION:  # the next segment, without a marker (section 2.5.1.3)
-                whole = (timestamp - self._start) & 0xFFFFFFFF
-                self._start, self._sent, self._held = timestamp, units, self._held + whole
+                self._held += self._units(timestamp)
+                self._start = timestamp
+                self._sent = self._units(timestamp + units)
         start, flags = self._start, _VOLUME
         if self._repeats or (self._wanted is not None and self._held + self._sent >= self._wanted):
             flags |= _END
@@ -217,3 +236,8 @@ class EventSender:
         if self._repeats >= END_REPEATS:
             self._code = None
         return payload, start, marker
+
+    def _units(self, timestamp: int) -> int:
+        """Return how long the segment has lasted at *timestamp*, by the clock of telephone-event."""
+        assert self._start is not None
+        return ((timestamp - self._start) & 0xFFFFFFFF) * self.clock_rate_hz // self._audio_clock_rate_hz

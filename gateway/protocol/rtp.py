@@ -159,6 +159,18 @@ class Reception:
         self._expected_prior = 0
         self._received_prior = 0
 
+    @property
+    def clock_rate_hz(self) -> int:
+        """Timestamp units per second of the packets that come."""
+        return self._clock_rate_hz
+
+    def use_clock(self, clock_rate_hz: int) -> None:
+        """Take timestamps to count by another clock from now on (RFC 7160); what two clocks tell cannot be compared."""
+        self._clock_rate_hz = clock_rate_hz
+        self._jump = TIMESTAMP_JUMP_S * clock_rate_hz
+        self._transit = None
+        self._jitter = 0.0
+
     def update(self, sequence: int, timestamp: int, ssrc: int, octets: int, now_s: float, timed: bool = True) -> bool:
         """Count a packet in.
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, RemoteProtocolError, Unavailable
 from gateway.media.port import Receiver
 from gateway.protocol.rtcp import Goodbye, Reporter
@@ -30,6 +31,7 @@ class LegState(enum.StrEnum):
     CLOSED = "closed"
 
 
+_CLOCKS_HZ: Final = {number: CODECS[name].clock_rate_hz for name, number in PAYLOAD_TYPES.items()}
 _FINAL: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 
 
@@ -118,7 +120,7 @@ class WebRtcLeg:
         self._send_rtp = self._transports.send_rtp
 
     async def offer(self) -> str:
-        """Return the complete offer: PCMU, PCMA, sendrecv, all candidates.
+        """Return the complete offer: every codec, sendrecv, all candidates.
 
         Raises:
             LocalProtocolError: the leg made its offer before, or is closed.
@@ -194,7 +196,8 @@ class WebRtcLeg:
     def _adopt(self, packet: bytes) -> bytes:
         """Give *packet* of a sender that does not go on from `outgoing` the SSRC that the page knows."""
         outgoing = self.outgoing
-        _, _, outgoing.sequence, outgoing.timestamp, _ = HEADER.unpack_from(packet)
+        _, marker_type, outgoing.sequence, outgoing.timestamp, _ = HEADER.unpack_from(packet)
+        outgoing.clock_rate_hz = _CLOCKS_HZ.get(marker_type & 0x7F, outgoing.clock_rate_hz)
         outgoing.sent_at_s = time.monotonic()
         outgoing.packets += 1
         outgoing.octets += len(packet) - HEADER_BYTES
@@ -216,7 +219,7 @@ class WebRtcLeg:
             undecryptable=self._transports.undecryptable,
             round_trip_ms=None if trip is None else trip * 1000,
             peer_lost=self._reporter.peer_lost,
-            peer_jitter_ms=self._reporter.peer_jitter / 8,  # 8 timestamp units in a millisecond
+            peer_jitter_ms=self._reporter.peer_jitter * 1000 / self.outgoing.clock_rate_hz,
             last_packet_s=self._reception.last_at_s,
         )
 
@@ -226,7 +229,10 @@ class WebRtcLeg:
 
     def _rtp_received(self, packet: bytes) -> None:
         now = time.monotonic()
-        _, _, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
+        _, marker_type, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
+        clock_rate_hz = _CLOCKS_HZ.get(marker_type & 0x7F)
+        if clock_rate_hz != self._reception.clock_rate_hz and clock_rate_hz is not None:
+            self._reception.use_clock(clock_rate_hz)
         self._reception.update(sequence, timestamp, ssrc, len(packet) - HEADER_BYTES, now)
         if self._receiver is not None:
             self._receiver(packet, now)

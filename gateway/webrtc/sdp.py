@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from gateway.domain.codecs import CODECS, G722, OPUS, PCMA, PCMU
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sdp.description import MediaDescription, Origin, SessionDescription, parse_sdp
 
-PAYLOAD_TYPES: Mapping[str, int] = {"PCMU": 0, "PCMA": 8}  # RFC 3551: static, so no side renames them
+PAYLOAD_TYPES: Mapping[str, int] = {codec.name: codec.payload_type for codec in (PCMU, PCMA, G722, OPUS)}
+"""Ours, which an answerer keeps (RFC 3264 section 6.1), so that a leg made anew in a call has the same."""
+
+OPUS_PARAMETERS: Final = "minptime=10;useinbandfec=1"  # mono, since it does not say stereo; no DTX
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +67,10 @@ class RemotePart:
 
 
 def build_offer(local: LocalPart) -> str:
-    """Return the complete offer: one audio m-line, PCMU before PCMA, sendrecv, no RTP header extensions.
+    """Return the complete offer: one audio m-line with all codecs, sendrecv, no RTP header extensions.
 
     No ``a=ptime``: Chrome makes it a parameter of each codec, and then refuses to switch between them by
-    `RTCRtpSender.setParameters`, since none is equal to what it can do. Its G.711 frames have 20 ms anyway.
+    `RTCRtpSender.setParameters`, since none is equal to what it can do. Its frames have 20 ms anyway.
     """
     algorithm, value = local.fingerprint
     audio = MediaDescription(
@@ -79,7 +84,8 @@ def build_offer(local: LocalPart) -> str:
             ("mid", "0"),
             ("sendrecv", None),
             ("rtcp-mux", None),
-            *(("rtpmap", f"{number} {codec}/8000") for codec, number in PAYLOAD_TYPES.items()),
+            *(("rtpmap", f"{number} {CODECS[name].rtpmap}") for name, number in PAYLOAD_TYPES.items()),
+            ("fmtp", f"{OPUS.payload_type} {OPUS_PARAMETERS}"),
             ("msid", f"{local.cname} audio"),
             ("ssrc", f"{local.ssrc} cname:{local.cname}"),
             ("ice-ufrag", local.username),
@@ -131,9 +137,9 @@ def parse_answer(text: str) -> RemotePart:
     ]
     direction = next((d for d in ("sendonly", "recvonly", "inactive") if audio.has(d)), "sendrecv")
     codecs = {number: codec for codec, number in PAYLOAD_TYPES.items()}
-    chosen = [int(text) for text in audio.formats if text in {"0", "8"}]
+    chosen = [int(text) for text in audio.formats if text.isdecimal() and int(text) in codecs]
     if not chosen:
-        raise RemoteProtocolError("The page's answer has neither PCMU nor PCMA")
+        raise RemoteProtocolError("The page's answer has none of the codecs that were offered")
     return RemotePart(
         username=value("ice-ufrag"),
         password=value("ice-pwd"),

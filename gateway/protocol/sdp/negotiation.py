@@ -3,9 +3,14 @@
 One audio stream is spoken; each other m= line of the peer is refused in place (port 0). Deviations:
 
 - An answer keeps every common codec of the offer, in its order, so that either side may switch.
+- telephone-event at 8000 beside Opus alone is taken, though RFC 4733 section 2.1 wants the clock rate of the audio:
+  many phones know no other.
 - ``c=0.0.0.0`` (RFC 2543 hold) is answered as ``sendonly`` is, with ``recvonly``: the peer may play music.
 - SRTP is answered with SDES keys (RFC 4568); where an offer has both, it is taken over plain RTP. Keys by DTLS are not
   known on this side, and are refused with 488.
+- An offer leaves out what holds without being said, the keys 0 to 15 of telephone-event (RFC 4733 section 2.4.1), 20 ms
+  and the port of RTCP: so that an INVITE with four codecs and credentials stays below the 1300 bytes of RFC 3261
+  section 18.1.1.
 - ``a=rtcp-mux`` (RFC 5761) is answered and not offered: every peer can do without.
 """
 
@@ -16,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from gateway.domain.codecs import CODECS, COMFORT_NOISE, EVENT_CLOCKS_HZ, EVENTS, OPUS
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
 from gateway.protocol.sdp.crypto import SECURE_PROFILES, Crypto, CryptoPair, OwnKeys, usable
 from gateway.protocol.sdp.description import (
@@ -28,16 +34,17 @@ from gateway.protocol.sdp.description import (
     parse_connection,
     parse_sdp,
 )
+from gateway.protocol.sdp.formats import PARAMETERS, max_bitrate_bps, named_formats, rtpmap
 
 HoldDirection = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 """RFC 3264 section 5.1, from the side of whose description it is in."""
 
 _DIRECTIONS: Final[tuple[HoldDirection, ...]] = ("sendrecv", "sendonly", "recvonly", "inactive")
-_STATIC: Final[dict[int, tuple[str, int]]] = {0: ("PCMU", 8000), 8: ("PCMA", 8000), 13: ("CN", 8000)}  # RFC 3551
-_PREFERRED: Final[dict[str, int]] = {"PCMU": 0, "PCMA": 8, "telephone-event": 101}
+_PREFERRED: Final[dict[str, int]] = {
+    **{codec.name: codec.payload_type for codec in CODECS.values()}, EVENTS[8000]: 101, EVENTS[48000]: 110,
+}  # fmt: skip
+DEFAULT_PTIME_MS: Final = 20  # RFC 3551 section 4.5
 _PROFILES: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
-_EVENTS: Final = "telephone-event"
-_EVENT_RANGE: Final = "0-15"  # the sixteen DTMF digits (RFC 4733 section 3.2)
 
 
 class NoCommonCodec(RemoteProtocolError):
@@ -46,7 +53,7 @@ class NoCommonCodec(RemoteProtocolError):
     code = "no_common_codec"
     sip_status = 488
 
-    def __init__(self, message: str = "No common codec; offer PCMU or PCMA") -> None:
+    def __init__(self, message: str = "No common codec; offer opus, G722, PCMA or PCMU") -> None:
         super().__init__(message, 488)
 
 
@@ -70,30 +77,38 @@ class Negotiated:
     """What both sides agreed on.
 
     Attributes:
-        codec: the one that we send by default, ``PCMU`` or ``PCMA``.
+        codec: the one that we send by default, a name of `gateway.domain.codecs.CODECS`.
         payload_type: its number towards the peer.
         ptime_ms: milliseconds of audio per packet that the peer asked for.
         direction: ours: ``recvonly`` where the peer holds us.
-        telephone_event: payload type of RFC 4733 events towards the peer, None where it takes none.
+        events: payload type of RFC 4733 events towards the peer by their clock rate; empty where it takes none.
         remote: host and port that the peer receives RTP on; port 0 or host 0.0.0.0 where it receives nothing.
         remote_rtcp: the same for RTCP.
         send: payload type towards the peer by codec.
         receive: codec by payload type that the peer may send.
         crypto: keys of both sides, None for plain RTP.
         rtcp_mux: RTCP goes by the port of RTP (RFC 5761).
+        max_bitrate_bps: what the peer wants *codec* to have at most, None where it says nothing.
     """
 
     codec: str
     payload_type: int
     ptime_ms: int
     direction: HoldDirection
-    telephone_event: int | None
     remote: tuple[str, int]
     remote_rtcp: tuple[str, int]
+    events: Mapping[int, int] = field(default_factory=dict)
     send: Mapping[str, int] = field(default_factory=dict)
     receive: Mapping[int, str] = field(default_factory=dict)
     crypto: CryptoPair | None = None
     rtcp_mux: bool = False
+    max_bitrate_bps: int | None = None
+
+    @property
+    def telephone_event(self) -> int | None:
+        """Payload type of events beside *codec*, None where the peer takes none."""
+        clock = CODECS[self.codec].clock_rate_hz
+        return self.events.get(clock, next(iter(self.events.values()), None))
 
     @property
     def sends(self) -> bool:
@@ -161,7 +176,8 @@ class SdpSession:
         """
         numbers = self._choose_numbers()
         profile = self._lines[self._index].profile if self._lines else "RTP/SAVP" if self._secure else "RTP/AVP"
-        audio = self._audio(profile, {number: name for name, number in numbers.items()}, local, direction, None)
+        formats = {number: name for name, number in numbers.items()}
+        audio = self._audio(profile, formats, local, direction, None, brief=True)
         pair = self.negotiated.crypto if self.negotiated is not None else None
         self._offered_crypto = [] if profile not in SECURE_PROFILES else [pair.ours] if pair else self._keys.offer()
         audio = self._extended(
@@ -245,7 +261,7 @@ class SdpSession:
         secure = [(n, m) for n, m in audio if m.profile in SECURE_PROFILES and usable(m.values("crypto"))]
         plain = [(n, m) for n, m in audio if m.profile in _PROFILES]
         for index, media in (*secure, *plain):
-            if any(name != _EVENTS for name in self._common(media).values()):
+            if any(name in CODECS for name in self._common(media).values()):
                 return index
         if not audio:
             raise NoCommonCodec("The offer holds no audio")
@@ -271,31 +287,21 @@ class SdpSession:
     @staticmethod
     def _extended(media: MediaDescription, crypto: Sequence[Crypto], *, mux: bool) -> MediaDescription:
         """Return *media* with keys, and with RTCP on the port of RTP."""
-        attributes = [(name, str(media.port) if mux and name == "rtcp" else value) for name, value in media.attributes]
-        attributes += [("rtcp-mux", None)] if mux else []
+        attributes = [(name, value) for name, value in media.attributes if not (mux and name == "rtcp")]
+        attributes += [("rtcp", str(media.port)), ("rtcp-mux", None)] if mux else []
         attributes += [("crypto", line.value()) for line in crypto]
         return replace(media, attributes=tuple(attributes))
 
     def _common(self, media: MediaDescription) -> dict[int, str]:
-        """Return codec by payload type, in the order of *media*, each codec once."""
-        mapped = dict(_STATIC)
-        for value in media.values("rtpmap"):
-            parts = value.split()
-            payload_type = number(parts[0], 0, 127) if len(parts) == 2 else None
-            if payload_type is None:
-                continue
-            encoding = parts[1].split("/")
-            rate = number(encoding[1], 1, 400_000) if len(encoding) > 1 else None
-            mono = len(encoding) < 3 or encoding[2] == "1"
-            mapped[payload_type] = (encoding[0], rate if rate is not None and mono else 0)
+        """Return codec by payload type, in the order of *media*, each codec once, telephone-event as well."""
         found: dict[int, str] = {}
-        for text in media.formats:
-            payload_type = number(text, 0, 127)
-            name, rate = mapped.get(payload_type, ("", 0)) if payload_type is not None else ("", 0)
-            known = next((codec for codec in (*self._codecs, _EVENTS) if codec.lower() == name.lower()), None)
-            if payload_type is not None and known is not None and rate == 8000 and known not in found.values():
-                found[payload_type] = known
-        return found
+        for payload_type, name in named_formats(media):
+            if (name in self._codecs or name in EVENT_CLOCKS_HZ) and name not in found.values():
+                found[payload_type] = name
+        clocks = {CODECS[name].clock_rate_hz for name in found.values() if name in CODECS}
+        events = {EVENT_CLOCKS_HZ[name] for name in found.values() if name in EVENT_CLOCKS_HZ}
+        fitting = clocks & events or events & {8000}
+        return {n: name for n, name in found.items() if EVENT_CLOCKS_HZ.get(name, 0) in {0, *fitting}}
 
     def _agree(
         self,
@@ -306,7 +312,7 @@ class SdpSession:
         wanted: HoldDirection,
         crypto: CryptoPair | None,
     ) -> Negotiated:
-        codecs = {name: payload_type for payload_type, name in send.items() if name != _EVENTS}
+        codecs = {name: payload_type for payload_type, name in send.items() if name in CODECS}
         if not codecs:
             raise NoCommonCodec
         codec = next(iter(codecs))
@@ -324,12 +330,13 @@ class SdpSession:
             payload_type=codecs[codec],
             ptime_ms=_ptime(audio, description) or self._ptime_ms,
             direction=direction,
-            telephone_event=next((n for n, name in send.items() if name == _EVENTS), None),
+            events={EVENT_CLOCKS_HZ[name]: n for n, name in send.items() if name in EVENT_CLOCKS_HZ},
             remote=(host, audio.port),
             remote_rtcp=_rtcp(audio, host),
             send=codecs,
-            receive=dict(receive),
+            receive={**{n: name for n, name in named_formats(audio) if name == COMFORT_NOISE}, **receive},
             crypto=crypto,
+            max_bitrate_bps=max_bitrate_bps(audio, codecs[codec]) if codec == OPUS.name else None,
         )
 
     def _audio(
@@ -339,24 +346,30 @@ class SdpSession:
         local: LocalMedia,
         direction: HoldDirection,
         ptime_ms: int | None,
+        *,
+        brief: bool = False,
     ) -> MediaDescription:
-        attributes: list[Attribute] = [("rtpmap", f"{n} {name}/8000") for n, name in formats.items()]
-        attributes += [("fmtp", f"{n} {_EVENT_RANGE}") for n, name in formats.items() if name == _EVENTS]
-        attributes += [
-            ("ptime", str(ptime_ms or self._ptime_ms)),
-            ("rtcp", str(local.rtcp_port)),
-            (direction, None),
-        ]
+        attributes: list[Attribute] = []
+        for n, name in formats.items():
+            attributes.append(("rtpmap", f"{n} {rtpmap(name)}"))
+            if name in PARAMETERS and not (brief and name in EVENT_CLOCKS_HZ):
+                attributes.append(("fmtp", f"{n} {PARAMETERS[name]}"))
+        if not (brief and self._ptime_ms == DEFAULT_PTIME_MS):
+            attributes.append(("ptime", str(ptime_ms or self._ptime_ms)))
+        if local.rtcp_port != local.rtp_port + 1:
+            attributes.append(("rtcp", str(local.rtcp_port)))
+        attributes.append((direction, None))
         return MediaDescription(
             "audio", local.rtp_port, profile, tuple(map(str, formats)), attributes=tuple(attributes)
         )
 
     def _choose_numbers(self) -> dict[str, int]:
-        names = (*self._codecs, _EVENTS)
+        clocks = {CODECS[name].clock_rate_hz for name in self._codecs}
+        names = (*self._codecs, *(name for rate, name in EVENTS.items() if rate in clocks))
         order = list(names)
         if self.negotiated is not None:  # the codec in use first, so that a refresh changes nothing
-            order.sort(key=lambda name: (name == _EVENTS, self.negotiated is None or name != self.negotiated.codec))
-        taken = {self._numbers[name] for name in names if name in self._numbers}
+            order.sort(key=lambda name: (name in EVENT_CLOCKS_HZ, not self.negotiated or name != self.negotiated.codec))
+        taken = set(self._numbers.values())
         chosen: dict[str, int] = {}
         for name in order:
             payload_type = self._numbers.get(name, _PREFERRED[name])

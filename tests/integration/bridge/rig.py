@@ -18,6 +18,7 @@ from gateway.domain.termination import Termination
 from gateway.media.router import PacketRouter
 from gateway.page.driver import Peer
 from gateway.sip import OutgoingInvite
+from gateway.webrtc.sdp import PAYLOAD_TYPES
 from tests.support.sip_ua import Pair, ua_pair
 
 LIMITS = CallLimits(ring_timeout_s=1.0, accept_timeout_s=0.5, close_timeout_s=2.0)
@@ -79,10 +80,10 @@ class PlayedPage:
     async def connect_media(self, offer_sdp: str) -> str:
         raise AssertionError("a call does not negotiate the page's leg")
 
-    async def start_media(self, codec: str) -> None:
+    async def start_media(self, codec: str, max_bitrate_bps: int | None = None) -> None:
         self.media.append(f"start {codec}")
 
-    async def set_codec(self, codec: str) -> None:
+    async def set_codec(self, codec: str, max_bitrate_bps: int | None = None) -> None:
         self.media.append(f"codec {codec}")
 
     async def play_dtmf(self, digit: str, duration_ms: int) -> None:
@@ -95,7 +96,7 @@ class PlayedPage:
 class PlayedPort:
     """The page's end of the audio: what the router sends is kept, what the test speaks is received."""
 
-    payload_types: Mapping[str, int] = {"PCMU": 0, "PCMA": 8}
+    payload_types: Mapping[str, int] = PAYLOAD_TYPES
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

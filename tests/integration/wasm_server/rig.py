@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import time
-from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,20 +24,20 @@ from gateway.browser.endpoint import parse_browser_url
 from gateway.browser.opening import open_page
 from gateway.browser.page import PageTarget
 from gateway.browser.settings import BrowserSettings
-from gateway.codecs import g711
+from gateway.domain.codecs import CODECS
 from gateway.protocol.rtp import HEADER, payload_span
 from gateway.webrtc.leg import WebRtcLeg
+from gateway.webrtc.sdp import PAYLOAD_TYPES
 from gateway.webrtc.seam import local_addresses
 from tests.standin.server import StandIn
 from tests.support.audio import Samples
+from tests.support.audio_codecs import Decoder, Encoder
 from tests.support.chromium import ChromiumProcess
 from wasm_server.app import create_app
 from wasm_server.build import build, default_directory
 
 RATE_HZ: Final = 8000
-FRAME: Final = 160  # 20 ms
 PTIME_S: Final = 0.02
-PAYLOAD_TYPES: Final = {"PCMU": 0, "PCMA": 8}
 _CODECS: Final = {number: name for name, number in PAYLOAD_TYPES.items()}
 
 
@@ -48,7 +48,7 @@ class Packet:
     Attributes:
         codec: what it is coded in.
         samples: its sound.
-        timestamp: of its first sample, in samples.
+        timestamp: of its first sample, by the clock of the codec.
         wall_s: when it came.
     """
 
@@ -65,9 +65,26 @@ class Wire:
     leg: WebRtcLeg
     received: list[Packet] = field(default_factory=list)
     sent_at_s: dict[int, float] = field(default_factory=dict)
-    codec: str = "PCMU"
+    _encoder: Encoder = field(default_factory=lambda: Encoder("PCMU"))
+    _decoders: dict[str, Decoder] = field(default_factory=dict)
     _queue: list[Samples] = field(default_factory=list)
-    _sequence: int = 0
+    _hum: tuple[float, float] = 0.0, 0.0
+    _hummed_s: float = 0.0
+
+    @property
+    def codec(self) -> str:
+        """What is sent. A change forgets the sound that waits, which is of the rate of the codec before."""
+        return self._encoder.codec.name
+
+    @codec.setter
+    def codec(self, name: str) -> None:
+        self._encoder = Encoder(name)
+        self._queue.clear()
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the sound that is sent."""
+        return self._encoder.codec.sample_rate_hz
 
     def take(self, packet: bytes, _monotonic_s: float) -> None:
         """Receive one packet; the leg's receiver."""
@@ -76,25 +93,43 @@ class Wire:
         if codec is None:
             return
         first, last = payload_span(packet)
-        pcm = np.array(g711.decode(codec, packet[first:last]), dtype=np.float64) / 32768
+        pcm = self._decoders.setdefault(codec, Decoder(codec)).decode(packet[first:last])
         self.received.append(Packet(codec, pcm, timestamp, time.time()))
 
     def say(self, samples: Samples) -> None:
-        """Queue sound of 8 kHz; between sounds there is silence."""
-        whole = np.concatenate([samples, np.zeros(-len(samples) % FRAME)])
-        self._queue.extend(whole.reshape(-1, FRAME))
+        """Queue sound of the codec's rate; between sounds there is silence."""
+        frame = self._encoder.frame
+        whole = np.concatenate([samples, np.zeros(-len(samples) % frame)])
+        self._queue.extend(whole.reshape(-1, frame))
+
+    def hum(self, hz: float, dbfs: float = -20) -> None:
+        """Send a tone wherever no other sound waits, in any codec without a break."""
+        self._hum = hz, 10 ** (dbfs / 20)
+
+    def _silence(self) -> Samples:
+        hz, amplitude = self._hum
+        encoder = self._encoder
+        times_s = self._hummed_s + np.arange(encoder.frame) / encoder.codec.sample_rate_hz
+        self._hummed_s += PTIME_S
+        return np.asarray(amplitude * np.sin(2 * np.pi * hz * times_s), dtype=np.float64)
+
+    def longest_pause_ms(self) -> float:
+        """The longest time without a packet of the page, of those that `received` holds."""
+        walls = [packet.wall_s for packet in self.received]
+        return max((1000 * (after - before) for before, after in itertools.pairwise(walls)), default=0.0)
 
     async def run(self) -> None:
         """Send a packet every 20 ms until cancelled."""
-        start, number = time.monotonic(), 0
+        start, number, timestamp = time.monotonic(), 0, 0
         while True:
-            frame = self._queue.pop(0) if self._queue else np.zeros(FRAME)
-            pcm = array("h", np.clip(np.round(frame * 32768), -32768, 32767).astype(np.int16).tolist())
-            header = HEADER.pack(0x80, PAYLOAD_TYPES[self.codec], number & 0xFFFF, number * FRAME, 0x1234)
+            encoder = self._encoder
+            frame = self._queue.pop(0) if self._queue else self._silence()
+            header = HEADER.pack(0x80, PAYLOAD_TYPES[self.codec], number & 0xFFFF, timestamp, 0x1234)
             if frame.any():
                 self.sent_at_s[number] = time.time()
-            self.leg.send(header + g711.encode(self.codec, pcm))
+            self.leg.send(header + encoder.encode(frame))
             number += 1
+            timestamp = (timestamp + encoder.units) & 0xFFFFFFFF
             late_s = time.monotonic() - (start + number * PTIME_S)
             if late_s > PTIME_S:
                 start += late_s  # a backlog in one burst would grow Chrome's jitter buffer for many seconds
@@ -129,14 +164,17 @@ class Wire:
         return found
 
     def heard(self, seconds: float) -> Samples:
-        """The last *seconds* of what the page sent, laid out by its timestamps."""
+        """The last *seconds* of what the page sent in the codec that it sent last, laid out by its timestamps."""
         packets = self.received[-round(seconds / PTIME_S) :]
+        packets = [packet for packet in packets if packet.codec == packets[-1].codec]
         if not packets:
             return np.zeros(0)
+        codec = CODECS[packets[0].codec]
+        step = codec.sample_rate_hz // codec.clock_rate_hz
         base = packets[0].timestamp
-        sound = np.zeros(packets[-1].timestamp - base + FRAME)
+        sound = np.zeros((packets[-1].timestamp - base) * step + codec.sample_rate_hz // 50)
         for packet in packets:
-            at = packet.timestamp - base
+            at = (packet.timestamp - base) * step
             sound[at : at + len(packet.samples)] = packet.samples[: len(sound) - at]
         return sound
 

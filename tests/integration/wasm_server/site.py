@@ -33,10 +33,12 @@ class Player extends AudioWorkletProcessor {
 registerProcessor("player", Player);
 registerProcessor("some-playback-processor", class extends Player {});
 
-// Tells level and zero crossings of each tenth of a second, and whether there was a channel at all.
+// Tells level and zero crossings of each tenth of a second, the longest hole so far, and whether there was a channel.
 class Listener extends AudioWorkletProcessor {
   constructor() {
     super();
+    Object.assign(this, {hole: 0, longest: 0});
+    this.port.onmessage = () => { this.longest = 0; };
     this.reset();
   }
   reset() {
@@ -54,11 +56,14 @@ class Listener extends AudioWorkletProcessor {
       this.step = Math.max(this.step, Math.abs(sample - (this.last ?? 0)));
       this.last = sample;
       this.count += 1;
+      this.hole = Math.abs(sample) < 0.003 ? this.hole + 1 : 0;
+      this.longest = Math.max(this.longest, this.hole);
     }
     if (this.count >= sampleRate / 10) {
       const dbfs = 10 * Math.log10((2 * this.energy) / this.count + 1e-12);
       const hz = (this.crossings * sampleRate) / this.count;
-      this.port.postMessage({dbfs, hz, empty: this.empty, step: this.step});
+      const hole_ms = (1000 * this.longest) / sampleRate;
+      this.port.postMessage({dbfs, hz, empty: this.empty, step: this.step, hole_ms});
       this.reset();
     }
     return true;
@@ -93,6 +98,7 @@ globalThis.listen = (context, source) => {
   const node = new AudioWorkletNode(context, "listener", {numberOfOutputs: 0});
   node.port.onmessage = (event) => heard.push(event.data);
   source.connect(node);
+  globalThis.listener = node;
   return node;
 };
 """

@@ -70,6 +70,7 @@ async def test_codec_leg_and_line_may_change_in_a_call(browser: ChromiumProcess)
     async with listening(browser, SHARED) as (page, wire, _):
         await hears(page, 1000)
         wire.codec = "PCMA"
+        wire.say(sine(1000, -20, 60, RATE_HZ))
         await asyncio.sleep(0.3)
         await hears(page, 1000)
 

@@ -56,6 +56,7 @@ async def no_task_is_left() -> AsyncIterator[None]:
 def router_with(settings: ClientLinkSettings) -> PacketRouter:
     return PacketRouter(
         port_range=(38_000, 38_999), port_rest_s=0.0, rtcp_interval_s=0.3,
+        codecs=("PCMU", "PCMA"),  # what the page of this test speaks
         webrtc_link=lambda pool: ClientLink(pool, settings),
     )  # fmt: skip
 

@@ -81,7 +81,7 @@ def test_another_law_is_converted_and_numbers_are_translated() -> None:
 def test_the_preferred_codec_is_what_the_other_law_becomes() -> None:
     table = routes({0: "PCMU", 8: "PCMA"}, {"PCMA": 8}, "PCMA")
     assert (table[0].payload_type, table[8].payload_type, table[8].table) == (8, 8, None)
-    assert routes({0: "PCMU"}, {})[0].cause == "unknown_payload_type"
+    assert routes({0: "PCMU"}, {})[0].cause == "no_common_codec"
 
 
 def test_csrcs_and_extensions_are_taken_off() -> None:
@@ -282,3 +282,51 @@ def test_a_new_source_after_a_stall_starts_afresh() -> None:
     path.forward(rtp(2), at(1) + 1.0)
     assert path.forward(rtp(3, ssrc=SSRC + 1), at(1) + 1.001) is not None
     assert path.dropped == {}
+
+
+def wide(n: int, units: int, payload_type: int, timestamp: int) -> bytes:
+    return build_packet(RtpHeader(payload_type, n & 0xFFFF, (timestamp + units) & 0xFFFFFFFF, SSRC), b"\xf8\xff\xfe")
+
+
+def test_a_codec_with_another_clock_goes_on_where_the_stream_stands() -> None:
+    path = make_path()
+    path.set_routes(routes({0: "PCMU", 96: "opus", 9: "G722"}, {"PCMU": 0, "opus": 111, "G722": 9}))
+    run(path, [1, 2, 3])
+    out = [parse_header(path.forward(wide(n, 960 * n, 96, 7_000_000), at(n)) or b"") for n in (4, 5, 6)]
+    assert [header.sequence for header in out] == [1003, 1004, 1005]
+    assert [header.payload_type for header in out] == [111] * 3
+    # RFC 7160 section 4.1: from the last timestamp on by the new clock
+    assert [header.timestamp for header in out] == [5320 + 960 * n for n in (1, 2, 3)]
+    assert (out[0].marker, out[1].marker) == (True, False)
+    assert path.outgoing.clock_rate_hz == path.reception.clock_rate_hz == 48000
+    assert path.outgoing.timestamp_at(at(7)) == 5320 + 960 * 4
+    back = parse_header(path.forward(rtp(7, payload_type=9), at(7)) or b"")
+    assert (back.sequence, back.timestamp) == (1006, 5320 + 960 * 3 + 160)
+    assert path.outgoing.clock_rate_hz == 8000
+    assert (path.reception.lost, path.dropped) == (0, {})
+
+
+def test_jitter_is_told_by_the_clock_of_the_codec() -> None:
+    path = make_path()
+    path.set_routes(routes({96: "opus"}, {"opus": 111}))
+    for n in range(50):
+        path.forward(wide(n, 960 * n, 96, 0), at(n))
+    assert path.reception.jitter_ms < 0.01
+
+
+def test_dtx_of_opus_is_a_pause_and_no_loss() -> None:
+    path = make_path()
+    path.set_routes(routes({96: "opus"}, {"opus": 111}))
+    times = [0, 1, 2, 22, 42, 43]  # 400 ms between two packets, as Opus sends in silence (RFC 7587 section 3.1.3)
+    out = [path.forward(wide(n, 960 * t, 96, 0), at(t)) for n, t in enumerate(times)]
+    assert [parse_header(packet or b"").timestamp - 5000 for packet in out] == [960 * t for t in times]
+    assert (path.reception.lost, path.dropped) == (0, {})
+
+
+def test_a_codec_that_the_other_side_lacks_is_dropped_and_never_taken_for_another() -> None:
+    path = make_path()
+    path.set_routes(routes({96: "opus", 0: "PCMU", 99: "CN"}, {"PCMA": 8}, "opus"))
+    assert path.forward(wide(1, 0, 96, 0), at(1)) is None
+    assert parse_header(path.forward(rtp(2), at(2)) or b"").payload_type == 8
+    assert path.forward(rtp(3, payload_type=99), at(3)) is None
+    assert path.dropped == {"no_common_codec": 1, "comfort_noise": 1}

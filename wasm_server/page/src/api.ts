@@ -29,7 +29,7 @@ export function commands(
     probe: command(probe),
     answer: command((offer) => engine.answer(offer)),
     startMedia: command((options) => engine.startMedia(options)),
-    setCodec: command((codec) => engine.setCodec(codec)),
+    setCodec: command((codec, maxBitrate) => engine.setCodec(codec, maxBitrate)),
     stopMedia: command(() => {
       engine.stopMedia();
       stopLoops();

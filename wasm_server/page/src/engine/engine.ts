@@ -6,7 +6,7 @@ import type { MediaElements } from '../hooks/media-elements.ts';
 import type { LineReading, ToneOrder } from '../worklet/messages.ts';
 import type { Meter, MeterStats } from './meters.ts';
 import { Microphone, type MicrophoneParts } from './microphone.ts';
-import { Peer, type Codec } from './peer.ts';
+import { CODECS, Peer, type Codec, type Sending } from './peer.ts';
 import { Speaker, type SpeakerParts } from './speaker.ts';
 import { Tap, type TapParts } from './tap.ts';
 
@@ -50,6 +50,9 @@ export interface EngineParts {
   readonly sleeps: boolean;
 }
 
+/** After the last wide band frame the plain track is let go: long enough for packets that are on their way. */
+const WIDE_LINGERS_MS = 1000;
+
 /** Longest tone that one command may ask for. */
 const MAX_TONE_MS = 60_000;
 
@@ -62,12 +65,20 @@ export class Engine {
   private remote: MediaStreamTrack | null = null;
   private trackNeeded = true;
   private started = false;
+  /** By what was agreed on, and by what comes: the gateway's peer may use any codec of those that were agreed on. */
+  private readonly wide = { agreed: false, heard: false };
+  private narrowing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly parts: EngineParts) {
     this.tap = new Tap(parts.tap);
     this.microphone = new Microphone(parts.microphone, parts.sleeps, () => this.tap.feed());
-    this.microphone.onTrackNeeded = (needed) => {
+    this.microphone.onTrackNeeded = (needed, alone) => {
+      this.tap.pass(alone);
       this.needTrack(needed);
+    };
+    this.tap.onWide = (wide) => {
+      this.wide.heard = wide;
+      this.widen(false);
     };
     this.tap.onChange = () => {
       this.microphone.feedChanged();
@@ -119,17 +130,22 @@ export class Engine {
   }
 
   async startMedia(options: unknown): Promise<null> {
-    const codec = codecOf((options as { codec?: unknown } | null | undefined)?.codec);
+    const sending = sendingOf(options);
     if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
-    await this.peer.setCodec(codec);
+    this.wide.agreed = isWide(sending.codec);
+    this.widen(true);
+    await this.peer.setCodec(sending);
     this.started = true;
     this.microphone.start();
     this.speaker.start();
     return null;
   }
 
-  async setCodec(codec: unknown): Promise<null> {
-    await this.peer.setCodec(codecOf(codec));
+  async setCodec(codec: unknown, maxBitrate: unknown): Promise<null> {
+    const sending = sendingOf({ codec, maxBitrate });
+    this.wide.agreed = isWide(sending.codec);
+    this.widen(false);
+    await this.peer.setCodec(sending);
     return null;
   }
 
@@ -137,6 +153,8 @@ export class Engine {
     this.started = false;
     this.microphone.stop();
     this.speaker.stop();
+    this.wide.agreed = false;
+    this.widen(true);
     return null;
   }
 
@@ -161,9 +179,17 @@ export class Engine {
     return null;
   }
 
+  private widen(atOnce: boolean): void {
+    clearTimeout(this.narrowing);
+    const narrow = (): void => {
+      this.microphone.setWide(this.wide.agreed || this.wide.heard);
+    };
+    if (atOnce || this.wide.agreed || this.wide.heard) narrow();
+    else this.narrowing = setTimeout(narrow, WIDE_LINGERS_MS);
+  }
+
   /** A track that nobody listens to need not be decoded. */
   private needTrack(needed: boolean): void {
-    this.tap.pass(needed);
     if (needed === this.trackNeeded) return;
     this.trackNeeded = needed;
     this.hold();
@@ -199,9 +225,19 @@ function bufferOf(line: LineReading | null): MicBuffer | null {
   };
 }
 
-function codecOf(value: unknown): Codec {
-  if (value === 'PCMU' || value === 'PCMA') return value;
-  throw new PonteError('bad_argument', 'codec must be PCMU or PCMA');
+function isWide(codec: Codec): boolean {
+  return codec === 'opus' || codec === 'G722';
+}
+
+function sendingOf(options: unknown): Sending {
+  const given = (typeof options === 'object' && options !== null ? options : {}) as Record<string, unknown>;
+  const codec = CODECS.find((one) => one === given.codec);
+  if (codec === undefined) throw new PonteError('bad_argument', `codec must be one of ${CODECS.join(', ')}`);
+  const maxBitrate = given.maxBitrate ?? null;
+  if (maxBitrate !== null && !(typeof maxBitrate === 'number' && maxBitrate >= 6000 && maxBitrate <= 510_000)) {
+    throw new PonteError('bad_argument', 'maxBitrate must be a number from 6000 to 510000');
+  }
+  return { codec, maxBitrate };
 }
 
 export function toneOf(options: unknown): { order: ToneOrder; to: 'speaker' | 'mic' } {

@@ -1,7 +1,8 @@
 /**
  * The page's microphone: what the gateway sends, in every place where the page listens to it.
  *
- * A place plays encoded frames through the media module's jitter buffer where it can, and Chrome's own track else.
+ * A place plays encoded frames of G.711 through the media module's jitter buffer where it can, and Chrome's own track
+ * else. While wide band codecs are spoken, which only Chrome decodes, it plays both: each frame goes into one of them.
  */
 
 import type { Log } from '../events.ts';
@@ -38,6 +39,7 @@ class Outlet {
   private source: AudioNode | null = null;
   private remote: MediaStream | null = null;
   private feed: Feed | null = null;
+  private wide = false;
   line: LineReading | null = null;
 
   constructor(
@@ -86,6 +88,13 @@ class Outlet {
     this.choose();
   }
 
+  /** Whether frames come, or may come, that the media module cannot decode. */
+  setWide(wide: boolean): void {
+    if (wide === this.wide) return;
+    this.wide = wide;
+    this.choose();
+  }
+
   take(feed: Feed | null): void {
     this.feed = feed;
     this.line = null;
@@ -95,7 +104,8 @@ class Outlet {
 
   private choose(): void {
     if (this.source !== null) this.stage.unfeed(this.source);
-    this.source = this.remote === null || this.encoded ? null : this.parts.source(this.context, this.remote);
+    const { remote } = this;
+    this.source = remote !== null && (this.wide || !this.encoded) ? this.parts.source(this.context, remote) : null;
     if (this.source !== null) this.stage.feed(this.source);
   }
 
@@ -114,12 +124,13 @@ export class Microphone {
   readonly meter = new Meter();
   private remote: MediaStream | null = null;
   private started = false;
+  private wide = false;
   private live = 0;
   private warm = false;
   private plain: { context: AudioContext; track: MediaStreamTrack; outlet: Outlet } | null = null;
   private outlets = new Map<Outlet, HandedTrack>();
-  /** Told whether anybody listens to the plain track. */
-  onTrackNeeded: (needed: boolean) => void = () => undefined;
+  /** Told whether anybody listens to the plain track, and whether somebody listens to nothing else. */
+  onTrackNeeded: (needed: boolean, alone: boolean) => void = () => undefined;
 
   /**
    * @param sleeps the page is known to listen in Web Audio only: the plain track's own context sleeps while it does.
@@ -136,7 +147,7 @@ export class Microphone {
 
   /** Whether the page hears encoded frames from before Chrome's jitter buffer. */
   get encoded(): boolean {
-    return this.active()?.encoded ?? false;
+    return !this.wide && (this.active()?.encoded ?? false);
   }
 
   /** The jitter buffer's figures where the page listens now. */
@@ -217,6 +228,14 @@ export class Microphone {
     for (const outlet of this.everyOutlet()) outlet.listen(this.remote);
   }
 
+  /** Be ready for wide band codecs, or no more. */
+  setWide(wide: boolean): void {
+    if (wide === this.wide) return;
+    this.wide = wide;
+    for (const outlet of this.everyOutlet()) outlet.setWide(wide);
+    this.trackNeeded();
+  }
+
   /** Encoded frames can be had from now on, or no more. */
   feedChanged(): void {
     for (const outlet of this.everyOutlet()) outlet.take(this.makeFeed());
@@ -250,13 +269,19 @@ export class Microphone {
     const outlet = new Outlet(context, gate, this.parts, this.meter, () => {
       this.trackNeeded();
     });
+    outlet.setWide(this.wide);
     outlet.take(this.makeFeed());
     outlet.listen(this.remote);
     return outlet;
   }
 
   private trackNeeded(): void {
-    this.onTrackNeeded(this.everyOutlet().some((outlet) => !outlet.encoded));
+    const alone = this.everyOutlet().some((outlet) => !outlet.encoded);
+    if (alone && this.wide) {
+      // G.711 goes to the track for that one's sake: who listens to both would hear it twice.
+      for (const outlet of this.everyOutlet()) if (outlet.encoded) outlet.take(null);
+    }
+    this.onTrackNeeded(alone || this.wide, alone);
   }
 
   private everyOutlet(): Outlet[] {

@@ -3,7 +3,15 @@
 import { PonteError, describe } from '../errors.ts';
 import type { Log, MediaState } from '../events.ts';
 
-export type Codec = 'PCMU' | 'PCMA';
+export const CODECS = ['opus', 'G722', 'PCMU', 'PCMA'] as const;
+export type Codec = (typeof CODECS)[number];
+
+/** What is sent from now on. */
+export interface Sending {
+  readonly codec: Codec;
+  /** Of Opus, bit/s; null: Chrome's own choice. */
+  readonly maxBitrate: number | null;
+}
 
 /** Host candidates take milliseconds; this is for a machine that stalls. */
 const GATHERING_TIMEOUT_MS = 3000;
@@ -22,7 +30,7 @@ export class Peer {
   private connection: RTCPeerConnection | null = null;
   private sender: RTCRtpSender | null = null;
   private track: MediaStreamTrack | null = null;
-  private codec: Codec | null = null;
+  private sending: Sending | null = null;
   private buffered: { delay: number; count: number; receiver: RTCRtpReceiver | null } = {
     delay: 0,
     count: 0,
@@ -107,7 +115,8 @@ export class Peer {
     await this.sender?.replaceTrack(track);
   }
 
-  async setCodec(codec: Codec): Promise<void> {
+  async setCodec(sending: Sending): Promise<void> {
+    const { codec, maxBitrate } = sending;
     if (this.sender === null) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
     const parameters = this.sender.getParameters();
     const found = parameters.codecs.find((one) => one.mimeType.toLowerCase() === `audio/${codec.toLowerCase()}`);
@@ -115,8 +124,12 @@ export class Peer {
     if (found === undefined || encoding === undefined) {
       throw new PonteError('codec_unsupported', `${codec} was not negotiated`);
     }
-    this.codec = codec;
-    encoding.codec = { mimeType: found.mimeType, clockRate: found.clockRate, channels: found.channels ?? 1 };
+    this.sending = sending;
+    const { mimeType, clockRate, channels = 1, sdpFmtpLine } = found;
+    // Compared with what was negotiated, parameters as well.
+    encoding.codec = { mimeType, clockRate, channels, ...(sdpFmtpLine === undefined ? {} : { sdpFmtpLine }) };
+    if (maxBitrate === null) delete encoding.maxBitrate;
+    else encoding.maxBitrate = maxBitrate;
     try {
       await this.sender.setParameters(parameters);
     } catch (fault) {
@@ -135,9 +148,9 @@ export class Peer {
 
   private async apply(): Promise<void> {
     if (this.track !== null) await this.sender?.replaceTrack(this.track);
-    if (this.codec === null) return;
+    if (this.sending === null) return;
     try {
-      await this.setCodec(this.codec);
+      await this.setCodec(this.sending);
     } catch (fault) {
       this.log('warning', `the codec of the earlier connection could not be kept: ${describe(fault)}`);
     }

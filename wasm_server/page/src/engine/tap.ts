@@ -26,6 +26,8 @@ export interface TapParts {
 export class Tap {
   /** Told when a feed begins or ends to be there. */
   onChange: () => void = () => undefined;
+  /** Told when frames begin to come that only Chrome can decode, and when G.711 comes again. */
+  onWide: (wide: boolean) => void = () => undefined;
   /** Told when the worker failed that the current connection's frames go through: Chrome lets nobody out of it again. */
   onLost: () => void = () => undefined;
   private worker: Worker | null = null;
@@ -85,7 +87,7 @@ export class Tap {
     return { port: port2 };
   }
 
-  /** Whether Chrome's decoder gets the frames too; it has nothing to do when nobody listens to the track. */
+  /** Whether Chrome's decoder gets G.711 too; it has nothing to do when nobody listens to the track. */
   pass(passed: boolean): void {
     if (passed === this.passed) return;
     this.passed = passed;
@@ -117,6 +119,8 @@ export class Tap {
       if (event.data.type === 'ready') {
         this.ready = true;
         this.settle();
+      } else if (event.data.type === 'wide') {
+        this.onWide(event.data.wide);
       } else if (!this.attached) {
         this.attached = true;
         this.onChange();

@@ -5,10 +5,17 @@ import { RingWriter, framesOf, type Frame } from './frames.ts';
 export type ToTap =
   | { readonly type: 'start'; readonly ring: SharedArrayBuffer | null }
   | { readonly type: 'listener'; readonly port: MessagePort }
-  /** Whether frames go on to Chrome's own decoder as well, for whoever listens to the plain track. */
+  /** Whether G.711 goes on to Chrome's own decoder as well, for whoever listens to the plain track. */
   | { readonly type: 'track'; readonly passed: boolean };
 
-export type FromTap = { readonly type: 'ready' } | { readonly type: 'attached' };
+export type FromTap =
+  | { readonly type: 'ready' }
+  | { readonly type: 'attached' }
+  /** Whether frames come that only Chrome can decode; told when that changes. */
+  | { readonly type: 'wide'; readonly wide: boolean };
+
+/** Payload types of PCMU and PCMA, which the media module decodes. All others go to Chrome's decoder and nowhere else. */
+const LAWS: readonly number[] = [0, 8];
 
 /** RTCEncodedAudioFrame, as far as it is used. */
 interface EncodedFrame {
@@ -32,7 +39,13 @@ export function runTap(scope: TransformScope): void {
   let ports: MessagePort[] = [];
   let passed = true;
   let streams = 0;
+  let wide = false;
 
+  const tell = (now: boolean): void => {
+    if (now === wide) return;
+    wide = now;
+    scope.postMessage({ type: 'wide', wide });
+  };
   const give = (frame: Frame): void => {
     ring?.write(frame);
     for (const port of ports) port.postMessage(frame);
@@ -45,11 +58,13 @@ export function runTap(scope: TransformScope): void {
       const { done, value } = await reader.read();
       if (done) return;
       const { payloadType, rtpTimestamp } = value.getMetadata();
-      if (payloadType !== undefined && rtpTimestamp !== undefined) {
+      const law = payloadType !== undefined && LAWS.includes(payloadType);
+      if (law && rtpTimestamp !== undefined) {
         framesOf(new Uint8Array(value.data), payloadType, rtpTimestamp, stream).forEach(give);
       }
+      if (payloadType !== undefined) tell(!law);
       // Not waited for: the decoder takes a frame at once, or is gone together with its connection.
-      if (passed) writer.write(value).catch(() => undefined);
+      if (passed || !law) writer.write(value).catch(() => undefined);
     }
   };
 
