@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.protocol.sip.digest import DigestClient
 from gateway.sip import (
     Answered,
     CallEvent,
+    Ended,
     Endpoint,
     EndpointSettings,
     Failed,
@@ -105,3 +107,14 @@ async def test_one_call_that_comes_by_two_ways(ua: Ua) -> None:
     incoming.reject(486)
     await sipp.wait()
     assert ua.calls.empty()
+
+
+async def test_a_proxy_and_the_far_end_ask_for_the_password(ua: Ua) -> None:
+    sipp = await start_sipp(ua.folder, "uas_two_challenges")
+    endpoint = await ua.towards(sipp.port)
+    endpoint._auth = DigestClient("gw", "geheim", ua.stack.token)  # SIPp is no registrar
+    call = endpoint.invite(user="100", sdp=OFFER, caller=ALICE)
+    assert isinstance(await event(call), Answered)
+    await call.bye()
+    await sipp.wait()
+    assert await event(call) == Ended()
