@@ -7,6 +7,8 @@ RUN apt-get update \
 WORKDIR /src
 COPY wasm_server ./wasm_server
 RUN python3 -m wasm_server.build --directory /assets
+COPY api_docs ./api_docs
+RUN python3 -m api_docs.build --directory /docs
 
 FROM python:3.11-slim-trixie
 WORKDIR /app
@@ -15,6 +17,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY gateway ./gateway
 COPY wasm_server ./wasm_server
 COPY --from=assets /assets ./build/wasm
+COPY --from=assets /docs ./build/docs
 RUN useradd --system --uid 10001 --home-dir /var/lib/ponte --create-home ponte
 USER ponte
 ENV PONTE_STATE_DIR=/var/lib/ponte \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -14,10 +15,12 @@ from starlette.routing import Route, WebSocketRoute
 from gateway.api.bridge import BridgeEndpoints
 from gateway.api.calls import CallEndpoints
 from gateway.api.deps import ApiDeps
+from gateway.api.docs_page import DocsPage
 from gateway.api.events import EventEndpoints
 from gateway.api.limits import Limits
 from gateway.api.live_calls import LiveCallEndpoints
 from gateway.api.middleware import RequestMiddleware
+from gateway.api.openapi import describe
 from gateway.api.problems import on_http_exception, on_ponte_error
 from gateway.api.session import SessionEndpoints
 from gateway.api.webhooks import WebhookEndpoints
@@ -45,6 +48,11 @@ def create_app(deps: ApiDeps) -> Starlette:
         "hangup": live.hangup, "reject": live.reject, "hold": live.hold, "resume": live.resume, "mute": live.mute,
         "dtmf": live.dtmf, "transfer": live.transfer, "record": live.record,
     }  # fmt: skip
+
+    docs, description = DocsPage(), json.dumps(describe())
+
+    async def openapi(request: Request) -> Response:
+        return Response(description, media_type="application/json")
 
     async def livez(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -83,6 +91,9 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/session/code", POST=session.post_code),
             _route("/session/logout", POST=session.post_logout),
             _route("/session/takeover", POST=session.post_takeover),
+            _route("/openapi.json", GET=openapi),
+            _route("/docs", GET=docs.index),
+            _route("/docs/{name}", GET=docs.file),
             _route("/livez", GET=livez),
             _route("/readyz", GET=readyz),
             _route("/metrics", GET=metrics),

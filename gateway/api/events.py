@@ -40,11 +40,10 @@ class EventEndpoints:
         """``GET /events``: a stream where the client accepts one, else a page of the log."""
         account = await authenticate(request, self._deps.store.keys)
         query = parse_query(EventsQuery, request)
+        after = self._place(request, query.after)
         if "text/event-stream" not in request.headers.get("accept", ""):
-            after = parse_event_id(query.after) if query.after else 0
             events = await self._deps.store.events.after(account, after or 0, limit=query.limit)
             return json_answer(EventList(events=[envelope(event) for event in events]))
-        after = self._place(request, query.after)
         self._room(account)
         after, gap = await self._resume(account, after)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -105,7 +104,7 @@ class EventEndpoints:
 
     def _place(self, connection: HTTPConnection, query: str | None) -> int | None:
         """What the client had last, by header (which browsers send) or query; None: it wants what comes from now on."""
-        last = connection.headers.get("last-event-id") or query
+        last = connection.headers.get("last-event-id", query)
         if last is None:
             return None
         place = parse_event_id(last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 from gateway.bridge.control import TransferState
 from gateway.domain.offer import EXTENSION_PATTERN
@@ -13,7 +13,22 @@ from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
 from gateway.events.models import EVENTS, Envelope, Instant
 
+_RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")  # pydantic would take a number of seconds as well
 _NUMBER = re.compile(r"\+?[0-9]{5,15}")
+
+
+def _whole(value: object) -> object:
+    """To JSON Schema 160.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _rfc3339(value: object) -> object:
+    if isinstance(value, str) and not _RFC3339.match(value):
+        raise ValueError("must be an instant such as 2026-11-23T12:00:00Z")
+    return value
+
+
+When = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 
 
 def _digits(value: str) -> str:
@@ -190,7 +205,9 @@ class DtmfRequest(Request):
     """Telephone keys."""
 
     digits: StrictStr = Field(pattern=r"^[0-9*#A-Da-d]{1,64}$", examples=["12#"])
-    duration_ms: Annotated[int, Field(strict=True, ge=50, le=2000)] = Field(default=160, description="Of each key")
+    duration_ms: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=50, le=2000)] = Field(
+        default=160, description="Of each key"
+    )
 
 
 class KeysTaken(Answer):
@@ -223,8 +240,8 @@ class CallsFilter(Request):
         default=None, description="Why it ended, for example busy"
     )
     number: Number | None = Field(default=None, description="Of the WhatsApp party")
-    since: AwareDatetime | None = Field(default=None, description="Calls that began then or later (RFC 3339)")
-    until: AwareDatetime | None = Field(default=None, description="Calls that began before (RFC 3339)")
+    since: When | None = Field(default=None, description="Calls that began then or later (RFC 3339)")
+    until: When | None = Field(default=None, description="Calls that began before (RFC 3339)")
     answered: Literal["true", "false"] | None = None
 
 
