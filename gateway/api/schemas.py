@@ -205,7 +205,7 @@ class DtmfRequest(Request):
     """Telephone keys."""
 
     digits: StrictStr = Field(pattern=r"^[0-9*#A-Da-d]{1,64}$", examples=["12#"])
-    duration_ms: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=50, le=2000)] = Field(
+    duration_ms: Annotated[int, Field(strict=True, ge=50, le=2000), BeforeValidator(_whole)] = Field(
         default=160, description="Of each key"
     )
 
