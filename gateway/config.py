@@ -115,6 +115,11 @@ class Settings(BaseSettings):
         "https://phone.example.com; empty: any, since a page that connects still needs the account's password, and "
         "browsers send none by themselves. What sends no Origin is no browser and may connect in any case",
     )
+    sip_session_expires_s: Annotated[int, Field(ge=0, le=86400)] = Field(
+        default=600,
+        description="Session interval that calls ask for (RFC 4028), 90 s at least; 0: none. A third of what the RFC "
+        "recommends, since a dead call holds an account's only line",
+    )
     sip_outbound: bool = Field(
         default=True,
         description="Register over connections as RFC 5626 has it (instance, reg-id): a PBX that knows it keeps one "
@@ -346,6 +351,13 @@ class Settings(BaseSettings):
     @classmethod
     def _region(cls, value: str) -> str:
         return _checked_policy(value.upper(), "").default_region
+
+    @field_validator("sip_session_expires_s")
+    @classmethod
+    def _session(cls, value: int) -> int:
+        if 0 < value < 90:
+            raise ValueError("must be 0, or 90 or more (RFC 4028 section 4)")
+        return value
 
     @field_validator("area_code")
     @classmethod

@@ -31,7 +31,8 @@ def stack_settings(settings: Settings, *, listen: bool = True) -> StackSettings:
 
     return StackSettings(
         core=AgentSettings(
-            strangers=Strangers(settings.sip_strangers), limits=CoreLimits(max_redirects=settings.sip_redirects)
+            strangers=Strangers(settings.sip_strangers),
+            limits=CoreLimits(max_redirects=settings.sip_redirects, session_expires_s=settings.sip_session_expires_s),
         ),
         tls=TlsSettings(
             ca_file=text(settings.sip_ca_file),

@@ -84,7 +84,7 @@ def test_variables_of_the_projects_other_programs_are_no_errors(monkeypatch: pyt
         ("allow_hosts", "10.0.0.0/33"), ("allow_hosts", "a b"), ("api_host", "a b"), ("page_url", "web.whatsapp.com"),
         ("ring_timeout_s", "0"), ("shutdown_grace_s", "-1"), ("rtp_port_min", "30999"), ("database_timeout_s", "nan"),
         ("local_chrome_flags", "--x='y"), ("area_code", "+11"), ("dial_prefixes", "0"), ("caller_prefixes", "=0,=1"),
-        ("caller_form", "pretty"), ("caller_identity", "public"),
+        ("caller_form", "pretty"), ("caller_identity", "public"), ("sip_session_expires_s", "89"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(name: str, value: str) -> None:
