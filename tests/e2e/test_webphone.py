@@ -98,8 +98,8 @@ async def browser_hears(phone: Webphone, here: World, hz: float) -> None:
     print("browser hears", found)
 
 
-async def call_up(here: World, phone: Webphone, *, count: int = 1) -> None:
-    await phone.dial(CALLEE)
+async def call_up(here: World, phone: Webphone, *, count: int = 1, video: bool = False) -> None:
+    await phone.dial(CALLEE, video=video)
     await wait_call(here, "ringing")
     await here.far_end.answer()
     await phone.wait_event("confirmed", count=count)
@@ -119,11 +119,12 @@ async def test_browsers_call_and_are_rung_with_no_pbx_between(tmp_path: Path) ->
         await one.open("jssip", url=ws, user=USER, password=PASSWORD, hz=BROWSER_HZ, dbfs=LEVEL_DBFS)
         await one.wait_event("registered")
         await wait_part(here, phones="registered")
-        await call_up(here, one)
+        await call_up(here, one, video=True)
+        assert await one.do("answered") == [["audio", True], ["video", False]]
         assert (await one.events())[2:4] == [["progress", 180], ["accepted", 200]]
         await person_hears(here, BROWSER_HZ)
         await browser_hears(one, here, PERSON_HZ)
-        print("codec", await one.do("codec"))
+        assert await one.do("codec") == "audio/opus"  # the browser's first, which the page speaks too
         await one.do("dtmf", "5", "RFC2833")
         await asyncio.sleep(1.5)
         assert digits_in(*await here.far_end.heard(3)) == "5"

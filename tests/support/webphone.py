@@ -73,9 +73,9 @@ class Webphone:
             "([command, values]) => webphone.phone[command](...values)", [command, list(arguments)]
         )
 
-    async def dial(self, number: str) -> None:
-        """Call *number*."""
-        await self.do("dial", f"sip:{number}@ponte.example")
+    async def dial(self, number: str, *, video: bool = False) -> None:
+        """Call *number*; *video*: offer that too (JsSIP only)."""
+        await self.do("dial", f"sip:{number}@ponte.example", video)
 
     async def events(self) -> list[list[Any]]:
         """Return what happened so far, each a name and its details."""

@@ -48,9 +48,16 @@ export class JsSipPhone {
     this.ua.stop();
   }
 
-  async dial(target) {
-    const options = { mediaStream: await this.sound.tone(...this.tone), pcConfig: { iceServers: [] } };
-    this.session = this.ua.call(target, options);
+  async dial(target, video = false) {
+    const mediaStream = await this.sound.tone(...this.tone);
+    if (video) for (const track of document.createElement('canvas').captureStream(5).getTracks()) mediaStream.addTrack(track);
+    this.session = this.ua.call(target, { mediaStream, pcConfig: { iceServers: [] } });
+  }
+
+  /** Kind of each m-line of the answer, and whether it was taken. */
+  answered() {
+    const { sdp } = this.session.connection.remoteDescription;
+    return [...sdp.matchAll(/^m=(\w+) (\d+)/gm)].map(([, kind, port]) => [kind, port !== '0']);
   }
 
   async answer() {
