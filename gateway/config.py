@@ -222,6 +222,11 @@ class Settings(BaseSettings):
     wasm_host: str = Field(default="127.0.0.1", description="Address of the wasm server that `ponte serve` starts")
     wasm_port: Port = Field(default=9080, description="Its port; the seed's default for wasmServerPort")
     page_url: str = Field(default="https://web.whatsapp.com/", description="The page that is driven")
+    page_script: Path | None = Field(
+        default=None,
+        description="Python file with Playwright functions that drive the page at page_url (docs/script-driver.md); "
+        "empty: the page is WhatsApp Web. It runs with the gateway's rights",
+    )
     local_helper_url: str = Field(
         default="",
         description="Node helper of accounts that name neither Chrome nor helper; empty: one is started beside",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.browser import BrowserSettings
 from gateway.browser.local_helper import LocalHelperSettings
@@ -36,6 +37,7 @@ class PageLinkSettings:
     Attributes:
         browser: how Chrome, helper and wasm server are reached.
         page_url: the page that is driven.
+        page_script: a user's script that drives it; None: it is WhatsApp Web.
         local_helper: how a helper is started for an account that names neither Chrome nor helper.
         wasm_host: where this gateway's own wasm server listens.
         helper_token: for helpers whose URL has none.
@@ -50,6 +52,7 @@ class PageLinkSettings:
     browser: BrowserSettings
     page_url: str
     local_helper: Callable[[AccountId], LocalHelperSettings]
+    page_script: Path | None = None
     wasm_host: str = "127.0.0.1"
     helper_token: str | None = field(default=None, repr=False)
     local_helper_url: str = ""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
+from gateway.accounts.drivers import Driver, bundle_driver, make_driver, read_script
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_port import PagePort
 from gateway.accounts.page_session import PageSession
@@ -19,7 +20,7 @@ from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
 from gateway.domain.states import PageState
 from gateway.page.driver import PageCall, PageDriver, PageListener
-from gateway.page.whatsapp import WhatsAppDriver
+from gateway.page.script import Script
 from gateway.webrtc.leg import LegState, WebRtcLeg
 
 _STARTED: Final = frozenset({PageState.READY, PageState.LOGIN_REQUIRED, PageState.DEGRADED})
@@ -74,7 +75,7 @@ class PageLink:
         self._settings = settings
         self._on_change = on_change
         self._on_incoming = on_incoming
-        self._driver: WhatsAppDriver | None = None
+        self._driver: Driver | None = None
         self._target: PageTarget | None = None
         self._leg: WebRtcLeg | None = None
         self._port = PagePort()
@@ -130,16 +131,18 @@ class PageLink:
                     assets = await fetch_assets(
                         place.wasm_url(self.config, self._settings.wasm_host), settings=self._settings.browser.http
                     )
+                    script = read_script(self._settings)
                     self._set_page(PartStatus(PageState.INJECTING.value, "opening the page"))
                     target = await open_page(
                         connection,
                         url=self._settings.page_url,
                         assets=assets,
                         helper=place.helper,
+                        driver=bundle_driver(self._settings),
                         claim=self._claim,
                     )
                     failures = 0
-                    await self._attend(target, place)
+                    await self._attend(target, place, script)
                 except PonteError as error:
                     failures += 1
                     if not connection.closed.is_set():
@@ -147,7 +150,7 @@ class PageLink:
                 if failures:
                     await asyncio.sleep(self._pause_s(failures))
 
-    async def _attend(self, target: PageTarget, place: ChromePlace) -> None:
+    async def _attend(self, target: PageTarget, place: ChromePlace, script: Script | None) -> None:
         """Drive the page until it is gone."""
         gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         session = self.session
@@ -158,7 +161,7 @@ class PageLink:
             on_qr=session.on_qr,
             on_link_code=session.on_link_code,
         )
-        driver = WhatsAppDriver(target, listener, force_gates=self._settings.force_gates(self.config.account_id))
+        driver, work = make_driver(script, target, listener, place.endpoint, self._settings, self.config.account_id)
 
         def on_document() -> None:
             self._reloading = False
@@ -180,6 +183,7 @@ class PageLink:
                 _background(self._poll(driver)),
                 _background(self._keep_leg(driver, place)),
                 _background(self._renew(target, driver)),
+                _background(work),
             ):
                 await gone
         finally:
@@ -189,7 +193,7 @@ class PageLink:
             self._drop_leg()
             await target.close()
 
-    async def _poll(self, driver: WhatsAppDriver) -> None:
+    async def _poll(self, driver: Driver) -> None:
         """Ask for the state often until it is READY, and seldom after that.
 
         An event that was lost must not keep an account down, nor show a dead one as READY.
@@ -224,7 +228,7 @@ class PageLink:
                 self._on_change()
             await asyncio.sleep(self._settings.poll_s)
 
-    async def _keep_leg(self, driver: WhatsAppDriver, place: ChromePlace) -> None:
+    async def _keep_leg(self, driver: Driver, place: ChromePlace) -> None:
         """Have a connected media leg whenever the page is READY."""
         failures = 0
         while True:

@@ -24,6 +24,7 @@ from gateway.domain.page_session import (
     TriedBuild,
 )
 from gateway.domain.states import PageState
+from gateway.page.driver import PageDriver
 from gateway.page.whatsapp import WhatsAppDriver
 
 _OTHER_STATE: Final = frozenset({"not_at_login", "not_ready"})
@@ -57,6 +58,7 @@ class PageSession:
         self.status = SessionStatus(PageState.DETACHED, "the bridge is not enabled", datetime.now(UTC))
         self.qr: str | None = None
         self._driver: WhatsAppDriver | None = None
+        self._page: PageDriver | None = None
         self._linked = False
         self._subscribers: dict[object, Callable[[SessionEvent], None]] = {}
         self._log = structlog.get_logger("ponte.session")
@@ -133,9 +135,10 @@ class PageSession:
 
     # ---- what the page link tells
 
-    def use(self, driver: WhatsAppDriver | None) -> None:
-        """Say who drives the page; None: nobody."""
-        self._driver = driver
+    def use(self, driver: PageDriver | None) -> None:
+        """Say who drives the page; None: nobody. Only WhatsApp's own driver can link and unlink it."""
+        self._page = driver
+        self._driver = driver if isinstance(driver, WhatsAppDriver) else None
         if driver is None:
             self.on_qr(None)
 
@@ -146,8 +149,8 @@ class PageSession:
             self._linked = True
         elif state is PageState.LOGIN_REQUIRED and self._linked:
             detail = f"the phone unlinked this page; {detail}"
-        driver = self._driver
-        probe = driver.probe if driver is not None else None
+        driver = self._page
+        probe = self._driver.probe if self._driver is not None else None
         now = datetime.now(UTC)
         before = self.status
         self.status = replace(

@@ -78,6 +78,7 @@ def page_link_settings(settings: Settings) -> PageLinkSettings:
     return PageLinkSettings(
         browser=BrowserSettings(http=http, backoff_max_s=settings.reconnect_max_s),
         page_url=settings.page_url,
+        page_script=settings.page_script,
         local_helper=lambda account_id: local_helper_settings(settings, account_id),
         wasm_host=settings.wasm_host,
         helper_token=settings.helper_token.get_secret_value() if settings.helper_token else None,

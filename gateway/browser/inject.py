@@ -12,6 +12,10 @@ from gateway.browser.assets import Assets
 from gateway.browser.ownership import Claim
 from gateway.domain.errors import ConfigError
 
+WHATSAPP: Final = "whatsapp"
+SCRIPT: Final = "script"
+"""The bundle's drivers: the one that knows WhatsApp Web, and the one for pages that a user's script drives."""
+
 BINDING: Final = "__ponteEmit"
 INJECTING: Final = "ponte.injecting"
 INJECTED: Final = "ponte.injected"
@@ -84,7 +88,7 @@ class Injection:
         ]
 
 
-def build_injection(assets: Assets, *, url: str, driver: str = "whatsapp", claim: Claim | None = None) -> Injection:
+def build_injection(assets: Assets, *, url: str, driver: str = WHATSAPP, claim: Claim | None = None) -> Injection:
     """Build the script for the origin of *url*.
 
     Args:
@@ -123,7 +127,7 @@ def build_injection(assets: Assets, *, url: str, driver: str = "whatsapp", claim
                 f"globalThis.__ponteConfig = {json.dumps(config)};",
                 assets.page_js.text,
                 ";",
-                assets.wa_js.text,
+                assets.wa_js.text if driver == WHATSAPP else "",
                 ";",
                 f'{emit}({{type: "{INJECTED}", {owner}}})); }}',
                 "} catch (error) {",

@@ -405,7 +405,8 @@ class PageTarget:
     # ---- the work behind them
 
     async def _accept_dialog(self) -> None:
-        await self.send("Page.handleJavaScriptDialog", {"accept": True})
+        with contextlib.suppress(CdpError):  # another client, Playwright say, was quicker
+            await self.send("Page.handleJavaScriptDialog", {"accept": True})
 
     async def _set_up_worker(self, session_id: str) -> None:
         await self._answers.enable(session_id)

@@ -2,10 +2,17 @@
 
 import { asPonteError } from './errors.ts';
 import type { Engine } from './engine/engine.ts';
-import type { Calls } from './whatsapp/calls.ts';
-import type { Probe } from './whatsapp/probe.ts';
 
 export type Commands = Record<string, (...args: unknown[]) => Promise<unknown>>;
+
+/** How the calls of a page are had. */
+export interface Line {
+  dial(digits: unknown): unknown;
+  accept(id: unknown): unknown;
+  reject(id: unknown): unknown;
+  end(id: unknown): unknown;
+  list(): unknown;
+}
 
 /** Every failure leaves as `code: sentence`. */
 function command(run: (...args: unknown[]) => unknown): (...args: unknown[]) => Promise<unknown> {
@@ -20,8 +27,8 @@ function command(run: (...args: unknown[]) => unknown): (...args: unknown[]) => 
 
 export function commands(
   engine: Engine,
-  calls: Calls,
-  probe: () => Probe,
+  calls: Readonly<Line>,
+  probe: () => object,
   stopLoops: () => void,
   more: Readonly<Record<string, (...args: unknown[]) => unknown>>,
 ): Readonly<Commands> {

@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'media_not_connected'
   | 'no_audio_path'
   | 'not_at_login'
+  | 'not_here'
   | 'not_on_whatsapp'
   | 'not_ready'
   | 'timeout';

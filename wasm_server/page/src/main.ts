@@ -3,6 +3,7 @@
 import { commands, type Commands } from './api.ts';
 import { parseConfig, type PonteConfig } from './config.ts';
 import { Engine } from './engine/engine.ts';
+import { playbackOf } from './engine/speaker.ts';
 import { Worklets } from './engine/worklets.ts';
 import { emitter, logger, type Log } from './events.ts';
 import { AudioGraph, type NativeGraph } from './hooks/audio-graph.ts';
@@ -13,6 +14,8 @@ import { MediaElements } from './hooks/media-elements.ts';
 import { installPopouts } from './hooks/popouts.ts';
 import { ScriptUrl } from './hooks/script-url.ts';
 import { MicrophoneTracks } from './hooks/tracks.ts';
+import { SCRIPTED } from './web/line.ts';
+import { Outputs } from './web/outputs.ts';
 import { Bindings } from './whatsapp/bindings.ts';
 import { Calls } from './whatsapp/calls.ts';
 import { NetworkProbe } from './whatsapp/network.ts';
@@ -31,6 +34,9 @@ type PageScope = typeof globalThis & {
 /** For so long wa-js looks for the page's loader by itself. */
 const WAJS_LOOKS_MS = 61_000;
 
+/** Between looks at what a page of which nothing is known lets be heard. */
+const LOOK_MS = 250;
+
 /** A ring tone may begin just before WhatsApp shows the call. */
 const RING_LEAD_MS = 3000;
 
@@ -40,7 +46,8 @@ function install(scope: PageScope, config: PonteConfig): void {
   const emit = emitter(scope, config.binding);
   const log: Log = logger(emit, now);
   const driver = config.driver;
-  if (driver !== 'whatsapp') log('warning', `driver ${driver} is not known to this bundle`);
+  const scripted = driver === 'script';
+  if (driver !== 'whatsapp' && !scripted) log('warning', `driver ${driver} is not known to this bundle`);
 
   // What the browser gives, before anybody replaces it.
   const Connection = scope.RTCPeerConnection;
@@ -50,6 +57,7 @@ function install(scope: PageScope, config: PonteConfig): void {
   const { Worker, RTCRtpScriptTransform } = scope as Partial<typeof scope>;
 
   const graph = new AudioGraph((cut) => {
+    if (cut !== null) outputs?.cut(cut);
     engine.speaker.graphChanged(cut);
   });
   const elements = new MediaElements(now);
@@ -88,16 +96,23 @@ function install(scope: PageScope, config: PonteConfig): void {
     log('info', 'the page opened another window, which is hooked too');
   };
   const native = hook(scope);
+  const source = (context: AudioContext, stream: MediaStream): AudioNode => nativeSource.call(context, stream);
+  const outputs = scripted ? new Outputs({ graph, elements, native, AudioContext: Context, source }) : null;
   const engine: Engine = new Engine({
     microphone: {
       AudioContext: Context,
       MediaStream: scope.MediaStream,
-      source: (context, stream) => nativeSource.call(context, stream),
+      source,
       graph: native,
       worklets,
       log,
     },
-    speaker: { graph, native, worklets, log },
+    speaker: {
+      sources: () => outputs?.nodes() ?? playbackOf(graph.sources()).map(({ node }) => node),
+      native,
+      worklets,
+      log,
+    },
     tap: {
       Worker,
       Transform: RTCRtpScriptTransform,
@@ -113,6 +128,24 @@ function install(scope: PageScope, config: PonteConfig): void {
     now,
     sleeps: driver === 'whatsapp',
   });
+  const more = {
+    adopt: (name: unknown, found: unknown) => adopt(name, found, { graph, elements, tracks, log }),
+    hook: (popout: unknown) => {
+      hookPopout(popout as object);
+    },
+  };
+  const offer = (value: Readonly<Commands>): void => {
+    Object.defineProperty(scope, '__ponte', { value, configurable: false, enumerable: false, writable: false });
+  };
+  if (scripted) {
+    elements.watchStreams(scope);
+    offer(commands(engine, SCRIPTED, () => ({ abi: config.abi, state: 'READY' }), () => undefined, more));
+    // Nothing tells of every way in which a media element begins and ends to be heard.
+    setInterval(() => {
+      engine.speaker.graphChanged(null);
+    }, LOOK_MS);
+    return;
+  }
   // By the prototype: `navigator.mediaDevices` is made at the first look at it, and whether the page looked is asked later.
   const askForMicrophone = (): unknown => Reflect.get(scope.MediaDevices.prototype, 'getUserMedia');
   const ourMicrophone = askForMicrophone();
@@ -156,22 +189,16 @@ function install(scope: PageScope, config: PonteConfig): void {
     return prober.look();
   };
   const pairing = new Pairing(bindings, emit, log);
-  Object.defineProperty(scope, '__ponte', {
-    value: commands(engine, calls, look, stopLoops, {
+  offer(
+    commands(engine, calls, look, stopLoops, {
+      ...more,
       qr: () => pairing.qr(),
       linkCode: (phone) => pairing.linkCode(phone),
       logout: () => pairing.logout(),
       takeover: () => pairing.takeover(),
       forceGates: () => bindings.forceGates(),
-      adopt: (name, found) => adopt(name, found, { graph, elements, tracks, log }),
-      hook: (popout) => {
-        hookPopout(popout as object);
-      },
     }),
-    configurable: false,
-    enumerable: false,
-    writable: false,
-  });
+  );
   // After wa-js, which is evaluated behind us in the same script.
   queueMicrotask(() => {
     new Session(look, emit, log).start();

@@ -7,14 +7,15 @@
 
 import type { Log } from '../events.ts';
 import { logFault } from '../events.ts';
-import type { AudioGraph, NativeGraph, Source } from '../hooks/audio-graph.ts';
+import type { NativeGraph, Source } from '../hooks/audio-graph.ts';
 import type { ToneOrder } from '../worklet/messages.ts';
 import { Meter } from './meters.ts';
 import { Stage, type StagePath } from './stage.ts';
 import type { Worklets } from './worklets.ts';
 
 export interface SpeakerParts {
-  readonly graph: AudioGraph;
+  /** What the far end is heard from now. */
+  readonly sources: () => AudioNode[];
   readonly native: NativeGraph;
   readonly worklets: Worklets;
   /** The track to send from now on. */
@@ -91,7 +92,7 @@ export class Speaker {
 
   private refresh(): void {
     if (!this.started) return;
-    const nodes = playbackOf(this.parts.graph.sources()).map((source) => source.node);
+    const nodes = this.parts.sources();
     for (const [context, tap] of this.taps) {
       for (const node of tap.nodes) {
         if (nodes.some((one) => one === node)) continue;

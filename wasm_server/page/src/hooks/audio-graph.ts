@@ -41,6 +41,7 @@ export class AudioGraph {
   private readonly fedBy = new WeakMap<AudioNode, WeakRef<AudioNode>[]>();
   private readonly processors = new WeakMap<AudioNode, string>();
   private worklets: WeakRef<AudioNode>[] = [];
+  private played: WeakRef<BaseAudioContext>[] = [];
   private native: NativeGraph | null = null;
 
   /**
@@ -80,6 +81,19 @@ export class AudioGraph {
       },
     };
     return this.native;
+  }
+
+  /** What leads to the destination of each context that is not closed; an empty list where nothing does any more. */
+  players(): Map<BaseAudioContext, AudioNode[]> {
+    const found = new Map<BaseAudioContext, AudioNode[]>();
+    this.played = this.played.filter((reference) => {
+      const context = reference.deref();
+      if (context === undefined || context.state === 'closed') return false;
+      const feeders = (this.fedBy.get(context.destination) ?? []).map((feeder) => feeder.deref());
+      found.set(context, [...new Set(feeders.filter((feeder) => feeder !== undefined))]);
+      return true;
+    });
+    return found;
   }
 
   /**
@@ -170,6 +184,10 @@ export class AudioGraph {
       const feeders = (this.fedBy.get(to) ?? []).filter((reference) => reference.deref() !== undefined);
       feeders.push(new WeakRef(from));
       this.fedBy.set(to, feeders);
+    }
+    const { context } = to;
+    if (to === context.destination && !this.played.some((reference) => reference.deref() === context)) {
+      this.played.push(new WeakRef(context));
     }
     // A subclass may have been made through a constructor that is not ours; its kind shows on the prototype chain.
     if (isWorkletNode(from) && !this.worklets.some((reference) => reference.deref() === from)) {

@@ -27,6 +27,40 @@ export class MediaElements {
     });
   }
 
+  /** Remember as well what is given a stream, and may play by itself without being in a document. */
+  watchStreams(window: Pick<ElementsWindow, 'HTMLMediaElement'>): void {
+    const prototype = window.HTMLMediaElement.prototype;
+    const descriptor = Object.getOwnPropertyDescriptor(prototype, 'srcObject');
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- called with the element as `this` below
+    const native = descriptor?.set;
+    if (native === undefined || descriptor?.configurable !== true) return;
+    const remember = (element: HTMLMediaElement): void => {
+      this.remember(element);
+    };
+    Object.defineProperty(prototype, 'srcObject', {
+      ...descriptor,
+      set(this: HTMLMediaElement, value: unknown) {
+        native.call(this, value);
+        remember(this);
+      },
+    });
+  }
+
+  /** What can be heard now, by whatever way it was started. */
+  playing(): HTMLMediaElement[] {
+    const found = new Set<HTMLMediaElement>();
+    for (const entry of this.played) {
+      const element = entry.element.deref();
+      if (element !== undefined) found.add(element);
+    }
+    for (const reference of this.documents) {
+      for (const element of reference.deref()?.querySelectorAll('audio, video') ?? []) found.add(element as HTMLMediaElement);
+    }
+    return [...found].filter(
+      (element) => !this.own.has(element) && !element.paused && !element.muted && element.volume > 0,
+    );
+  }
+
   /** Remember those that play already. */
   adopt(elements: readonly HTMLMediaElement[]): number {
     const playing = elements.filter((element) => !element.paused && !this.own.has(element));
