@@ -53,8 +53,8 @@ class BridgeEndpoints:
     async def get_status(self, request: Request) -> Response:
         """``GET /call/bridge/status``: the state of every part, and the calls."""
         account = await authenticate(request, self._deps.store.keys)
-        config = await self._stored(account)
-        return _json({"enabled": config.enabled, **_status(self._deps.accounts.status(account))})
+        enabled = await self._deps.store.configs.enabled(account)
+        return _json({"enabled": enabled, **_status(self._deps.accounts.status(account))})
 
     async def post_test(self, request: Request) -> Response:
         """``POST /call/bridge/test``: check a configuration as `post_config` does, try it, store nothing."""

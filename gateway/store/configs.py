@@ -25,6 +25,11 @@ class BridgeConfigs:
         self._database = database
         self._box = box
 
+    async def enabled(self, account: AccountId) -> bool:
+        """Return whether the account's bridge is on; opens no secret."""
+        query = sa.select(BridgeConfigRow.enabled).where(BridgeConfigRow.account_id == account)
+        return bool(await self._database.read(lambda session: session.scalar(query)))
+
     async def load(self, account: AccountId) -> BridgeConfig | None:
         """Return the account's configuration, None where it was never configured.
 

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -329,3 +330,16 @@ def _take_away(settings: Settings, replaced: bool) -> None:
     if replaced:
         path.with_name("keeps-the-inode-busy").write_bytes(b"")
         path.write_bytes(copy)
+
+
+async def test_a_key_that_another_process_revokes_is_refused_within_a_second(store: Store, settings: Settings) -> None:
+    key, plain = await store.keys.create("acme")
+    assert await store.keys.authenticate(plain) == key.account.id
+    other = await Store.open(settings)
+    try:
+        await other.keys.revoke(key.id)
+    finally:
+        await other.close()
+    now_s = time.monotonic() + 1.01
+    store.keys._clock = lambda: now_s
+    assert await store.keys.authenticate(plain) is None
