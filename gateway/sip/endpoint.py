@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,6 +32,7 @@ from gateway.sip.call import IncomingInvite, OutgoingInvite
 from gateway.sip.port import SipPort
 from gateway.sip.resolver import Target, resolve_server
 from gateway.sip.settings import EndpointSettings
+from gateway.sip.way_back import WayBack
 
 if TYPE_CHECKING:
     from gateway.sip.stack import SipStack
@@ -74,6 +76,7 @@ class Endpoint:
         self._resolver: asyncio.Task[None] | None = None
         self._registration: Registration | None = None
         self._auth = DigestClient(settings.user, settings.password, stack.token)
+        self._way_back = WayBack(stack.settings.udp_keep_alive_s)
         self._available = True
         self._unavailable_text = ""
         self._closed = False
@@ -131,9 +134,13 @@ class Endpoint:
     def follow_registration(self) -> None:
         """Use what the registrar said last."""
         self.publish()
-        registration = self._registration
-        if self.port is not None and registration is not None and registration.bound is not None:
-            self.port.keep_alive(registration.bound, registration.binding.flow_timer_s)
+        registration, port = self._registration, self.port
+        bound = registration.bound if registration is not None else None
+        if port is None or registration is None or bound is None:
+            self._way_back.keep(None)
+            return
+        port.keep_alive(bound, registration.binding.flow_timer_s)
+        self._way_back.keep(partial(port.ping, bound.remote) if bound.transport == "udp" else None)
 
     def show_dialogs(self, dialogs: tuple[DialogView, ...]) -> None:
         """Tell those who watch the account which calls it has (RFC 4235)."""
@@ -219,6 +226,7 @@ class Endpoint:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._resolver
             self._resolver = None
+        self._way_back.keep(None)
         registration, self._registration = self._registration, None
         if registration is None:
             return

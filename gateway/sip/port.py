@@ -16,6 +16,7 @@ import structlog
 
 from gateway.domain.errors import ConfigError, Unavailable
 from gateway.protocol.sip.flow import Flow, HostPort, is_ip
+from gateway.protocol.sip.framing import PING
 from gateway.protocol.sip.stun import binding_answer, is_stun
 from gateway.sip.connection import Connection, ConnectionKey, key_of
 from gateway.sip.resolver import resolve_host
@@ -284,6 +285,10 @@ class SipPort:
         for connection in self._live:
             if connection.flow == flow:
                 connection.ping_within(flow_timer_s)
+
+    def ping(self, remote: HostPort) -> None:
+        """Send a line end over UDP: everybody who listens for SIP passes over it."""
+        self._send_udp(remote, PING)
 
     def flow_to(self, transport: str, remote: HostPort, now: float, server_name: str = "") -> Flow:
         """Return a flow to an IP address.

@@ -95,7 +95,9 @@ class StackSettings:
             any.
         keep_alive_s: an idle connection to a server is pinged after it (RFC 5626 section 4.4.1), and a WebSocket of
             either side; below the 95 to 120 s of the RFC, since home routers forget sooner.
-        pong_timeout_s: and is closed when a peer that answers pings leaves one unanswered for this long.
+        udp_keep_alive_s: a line end goes to the registrar this often while an account is registered over UDP; 0: never.
+            RFC 5626 section 4.4.2 has 24 to 29 s.
+        pong_timeout_s: and a connection is closed when a peer that answers pings leaves one unanswered for this long.
         max_failover: other addresses of a server that an INVITE is tried at.
         max_connections: connections per listening port; further ones are closed.
         connection_idle_s: a connection that a peer opened is closed after this silence.
@@ -126,6 +128,7 @@ class StackSettings:
     websocket_path: str = "/ws"
     websocket_origins: tuple[str, ...] = ()
     keep_alive_s: float = 90.0
+    udp_keep_alive_s: float = 25.0
     pong_timeout_s: float = 10.0
     max_failover: int = 3
     max_connections: int = 256

@@ -32,9 +32,14 @@ class Registrar:
     registers: list[IncomingRequest] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     silent: bool = False
+    pings: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer(self, data: bytes, remote: tuple[str, int], transport: str) -> bytes | None:
+        if data == b"\r\n\r\n":
+            self.pings += 1
+            self.changed.set()
+            return None
         request = parse_message(data)
         assert isinstance(request, IncomingRequest)
         assert request.method == "REGISTER"
@@ -98,8 +103,10 @@ def ignore(call: IncomingInvite) -> None:
 
 
 @contextlib.asynccontextmanager
-async def registered(one: Registrar, transport: str, host: str = "127.0.0.1") -> AsyncIterator[Endpoint]:
-    stack = SipStack(quick_settings())
+async def registered(
+    one: Registrar, transport: str, host: str = "127.0.0.1", udp_keep_alive_s: float = 25
+) -> AsyncIterator[Endpoint]:
+    stack = SipStack(replace(quick_settings(), udp_keep_alive_s=udp_keep_alive_s))
     await stack.start()
     try:
         endpoint = await stack.add_endpoint(
@@ -129,6 +136,18 @@ async def test_closing_unregisters() -> None:
             contact = one.registers[0].header("Contact")
             assert contact == f"<sip:gw@127.0.0.1:{endpoint.listener.port}>;expires=300"
         assert one.registers[-1].header("Expires") == "0"
+
+
+async def test_the_way_back_stays_open_while_registered_over_udp() -> None:
+    async with udp_registrar() as one, registered(one, "udp", udp_keep_alive_s=0.02) as endpoint:
+        await one.wait(lambda: one.pings >= 3)
+        assert len(one.registers) == 1
+        endpoint.set_available(False)
+        await one.wait(lambda: endpoint.registration.state is RegistrationState.DISABLED)
+        await asyncio.sleep(0.1)  # one that was under way arrives
+        before = one.pings
+        await asyncio.sleep(0.2)  # ten times the pause
+        assert one.pings == before
 
 
 async def test_a_server_by_name() -> None:
