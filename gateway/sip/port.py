@@ -392,8 +392,9 @@ class SipPort:
         """Open the connection that *flow* needs, then send what waits for it or say why it cannot be sent."""
         detail = ""
         connection: Connection | None = None
+        patience_s = self.settings.spare_connect_timeout_s if flow.spare else self.settings.connect_timeout_s
         try:
-            async with asyncio.timeout(self.settings.connect_timeout_s):
+            async with asyncio.timeout(patience_s):
                 for host in await resolve_host(*key[1:3], timeout_s=self.settings.resolve_timeout_s):
                     connection, detail = await self._connect_to(host, flow)
                     if connection is not None:

@@ -103,6 +103,8 @@ class StackSettings:
         connection_idle_s: a connection that a peer opened is closed after this silence.
         partial_message_s: how long a message may take to arrive whole.
         connect_timeout_s: for an outgoing connection with its handshakes, and for the TLS handshake of one taken.
+        spare_connect_timeout_s: the same where the message may go another way as well: long requests, which UDP can
+            carry too. A firewall that drops TCP without a word delays a call by no more.
         max_unsent_bytes: a peer that reads slower than this is cut off.
         receive_buffer_bytes: asked of the kernel for each UDP socket.
         max_pending: messages that wait for a name or a connection, per flow.
@@ -135,6 +137,7 @@ class StackSettings:
     connection_idle_s: float = 3600.0
     partial_message_s: float = 20.0
     connect_timeout_s: float = 5.0
+    spare_connect_timeout_s: float = 1.0
     max_unsent_bytes: int = 1_048_576
     receive_buffer_bytes: int = 1_048_576
     max_pending: int = 64

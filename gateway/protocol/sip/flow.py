@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 HostPort = tuple[str, int]
@@ -25,6 +25,7 @@ class Flow:
         connectable: False for a connection that the peer opened: its source port listens to nobody.
         server_name: whom the peer's certificate must name (RFC 5922 section 7.2) and the Host of a WebSocket; empty:
             the host that is connected to.
+        spare: whether there is another way, so that nobody should wait long for this one.
     """
 
     transport: str
@@ -34,6 +35,7 @@ class Flow:
     fallback: HostPort | None = None
     connectable: bool = True
     server_name: str = ""
+    spare: bool = field(default=False, compare=False)
 
     @property
     def reliable(self) -> bool:

@@ -235,7 +235,7 @@ class ClientTransaction:
     def go_by_stream(self) -> None:
         """Take TCP instead of UDP; to be called before `start`."""
         self._datagrams = self.flow
-        self._change_flow(replace(self.flow, transport="tcp"))
+        self._change_flow(replace(self.flow, transport="tcp", spare=True))
 
     def _change_flow(self, flow: Flow) -> None:
         self.flow = flow

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import cast
 
 import pytest
 
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.message import IncomingRequest, parse_message
-from gateway.sip import Answered, Ended, Endpoint, EndpointSettings, Failed, SipServer, SipStack
+from gateway.sip import Answered, Ended, Endpoint, EndpointSettings, Failed, SipServer, SipStack, StackSettings
 from gateway.sip.resolver import Target
 from tests.support.ports import free_ports
 from tests.support.sip_ua import ALICE, ANSWER, OFFER, quick_settings, ua_pair
@@ -44,7 +47,30 @@ async def caller() -> AsyncIterator[Endpoint]:
         await stack.close()
 
 
-async def test_a_long_call_reaches_a_server_without_tcp(caller: Endpoint) -> None:
+@contextlib.contextmanager
+def tcp_refused(port: int) -> Iterator[None]:
+    """Nobody listens."""
+    yield
+
+
+@contextlib.contextmanager
+def tcp_dropped(port: int) -> Iterator[None]:
+    """As behind a firewall that drops: with a full queue the kernel leaves the next SYN without an answer."""
+    with contextlib.ExitStack() as held:
+        server = held.enter_context(socket.socket())
+        server.bind(("127.0.0.1", port))
+        server.listen(0)
+        for _ in range(4):
+            client = held.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        yield
+
+
+@pytest.mark.parametrize("tcp", [tcp_refused, tcp_dropped])
+async def test_a_long_call_reaches_a_server_without_tcp(
+    caller: Endpoint, tcp: Callable[[int], AbstractContextManager[None]]
+) -> None:
     received: asyncio.Queue[bytes] = asyncio.Queue()
 
     class Server(asyncio.DatagramProtocol):
@@ -56,8 +82,10 @@ async def test_a_long_call_reaches_a_server_without_tcp(caller: Endpoint) -> Non
         Server, local_addr=("127.0.0.1", caller.settings.server.effective_port)
     )
     try:
-        caller.invite(user="1", sdp=OFFER, caller=ALICE, headers=LONG)
-        data = await asyncio.wait_for(received.get(), 5)
+        with tcp(caller.settings.server.effective_port):
+            caller.invite(user="1", sdp=OFFER, caller=ALICE, headers=LONG)
+            # sooner than a connection is given up that has no other way
+            data = await asyncio.wait_for(received.get(), StackSettings().connect_timeout_s - 0.5)
     finally:
         transport.close()
     invite = parse_message(data)
