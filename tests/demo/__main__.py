@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, get_args
 
+from gateway.domain.codecs import CODECS
 from tests.demo import chrome as chromes
 from tests.demo.call import Direction, Script, write_script
 from tests.demo.farend import FarEndError
@@ -56,7 +57,11 @@ async def _demo(arguments: argparse.Namespace) -> int:
     trouble: list[str] = []
     with tempfile.TemporaryDirectory(prefix="ponte-demo-", ignore_cleanup_errors=True) as scratch:
         options = WorldOptions(
-            folder=Path(scratch), ports=Ports.free(), with_helper=arguments.helper, url_form=arguments.chrome_url_form
+            folder=Path(scratch),
+            ports=Ports.free(),
+            with_helper=arguments.helper,
+            url_form=arguments.chrome_url_form,
+            codec=arguments.codec,
         )
         try:
             async with world(options, say) as here:
@@ -79,7 +84,8 @@ async def _demo(arguments: argparse.Namespace) -> int:
         print("\n" + table(figures, limits) + "\n")
     content = document(figures, failed=failed, limits=limits)
     content["options"] = {
-        "helper": arguments.helper, "chrome_url_form": arguments.chrome_url_form, "kill_chrome": arguments.kill_chrome
+        "helper": arguments.helper, "chrome_url_form": arguments.chrome_url_form, "kill_chrome": arguments.kill_chrome,
+        "codec": arguments.codec,
     }  # fmt: skip
     content["machine"] = [asdict(result.busy) for result in results]
     write(out / "demo.json", content)
@@ -112,6 +118,7 @@ def main() -> int:
         "--chrome-url-form", choices=get_args(chromes.UrlForm), default="ws", help="form of chromeRemoteURL"
     )
     parser.add_argument("--kill-chrome", action="store_true", help="kill -9 Chromium first, and wait for the next one")
+    parser.add_argument("--codec", choices=list(CODECS), default="PCMU", help="the only one that the phone speaks")
     parser.add_argument("--tone", type=float, default=usual.tone_s, metavar="S", help="seconds of tone")
     parser.add_argument("--speech", type=float, default=usual.speech_s, metavar="S", help="seconds of speech")
     parser.add_argument("--bursts", type=int, default=usual.bursts, metavar="N", help="bursts for the latency")

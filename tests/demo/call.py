@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tests.demo.world import World
-from tests.support.audio import Samples, Timeline, read_wav, timeline, write_wav
+from tests.support.audio import Samples, Timeline, read_wav, resample, timeline, write_wav
 from tests.support.baresip import SAMPLE_RATE_HZ as PHONE_RATE_HZ
 from tests.support.wire import RtpPacket, SipMessage
 
@@ -64,7 +64,7 @@ class CallRecord:
     Attributes:
         direction: who called.
         spoken: what both sides said.
-        heard_by_phone: the phone's recording, at its rate.
+        heard_by_phone: the phone's recording, at the rate of what it says.
         heard_by_whatsapp: what the far end heard, and its rate.
         to_phone: the RTP packets towards the phone.
         from_phone: the RTP packets of the phone.
@@ -72,6 +72,7 @@ class CallRecord:
         phone_port: the phone's SIP port.
         marks: what the stand-in's worklets noted.
         stand_in: troubles of its own that the stand-in counted.
+        codec: the only one that the phone speaks.
     """
 
     direction: Direction
@@ -84,6 +85,7 @@ class CallRecord:
     phone_port: int
     marks: dict[str, list[dict[str, Any]]]
     stand_in: dict[str, float]
+    codec: str = "PCMU"
 
 
 def write_script(script: Script, *, seed: int) -> Spoken:
@@ -158,6 +160,7 @@ async def make_call(
     return CallRecord(
         direction, spoken, heard_by_phone, heard_by_whatsapp, to_phone, from_phone,
         tuple(world.tap.sip(since_s=since_s)), world.phone.port, marks, _troubles(state),
+        world.options.codec,
     )  # fmt: skip
 
 
@@ -181,7 +184,8 @@ def _active(state: dict[str, Any]) -> bool:
 async def _prepare(world: World, spoken: Spoken, folder: Path) -> None:
     def write() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_wav(folder / "phone_said.wav", spoken.phone.samples, PHONE_RATE_HZ)
+        rate_hz = world.phone.rate_hz
+        write_wav(folder / "phone_said.wav", resample(spoken.phone.samples, PHONE_RATE_HZ, rate_hz), rate_hz)
         world.phone.play(folder / "phone_said.wav")
 
     await asyncio.to_thread(write)
@@ -196,7 +200,7 @@ async def _keep(
         shutil.copyfile(world.phone.recorded()[-1], recording)
         write_wav(folder / f"{direction}.whatsapp_heard.wav", *heard)
         write_wav(folder / "whatsapp_said.wav", spoken.whatsapp.samples, WHATSAPP_RATE_HZ)
-        return read_wav(recording)[0]
+        return resample(*read_wav(recording), PHONE_RATE_HZ)
 
     return await asyncio.to_thread(keep)
 

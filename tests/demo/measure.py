@@ -35,7 +35,7 @@ from tests.support.audio import (
     resample,
     sinad,
 )
-from tests.support.wire import RtpPacket, SipMessage, Stream, stream_of
+from tests.support.wire import RtpPacket, SipMessage, Stream, narrowed, stream_of
 
 PHONE_BUFFER_S: Final = 0.06
 RATE_HZ: Final = 8000
@@ -105,7 +105,8 @@ def measure(record: CallRecord) -> CallFigures:
     """
     answered_s = _answered_s(record)
     heard, heard_rate_hz = record.heard_by_whatsapp
-    to_phone, from_phone = _stream(record.to_phone, "to the phone"), _stream(record.from_phone, "from the phone")
+    to_phone = _stream(narrowed(record.to_phone, record.codec), "to the phone")
+    from_phone = _stream(narrowed(record.from_phone, record.codec), "from the phone")
     emitted, received = _instants(record, "emitted"), _instants(record, "received")
 
     first_at_phone_s = _first_audible_s(to_phone, answered_s)

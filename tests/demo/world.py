@@ -93,6 +93,7 @@ class WorldOptions:
         tap: whether to look at packets, which needs root.
         token: of helper and CDP port; None makes one.
         srtp: phone and gateway speak SRTP and nothing else.
+        codec: the only one that the phone speaks.
         environment: more settings of the gateway.
     """
 
@@ -104,6 +105,7 @@ class WorldOptions:
     tap: bool = True
     token: str | None = None
     srtp: bool = False
+    codec: str = "PCMU"
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -252,6 +254,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
             baresip(
                 folder / "baresip", user=PHONE, password=PHONE_PASSWORD, registrar=pbx.address,
                 control_port=ports.phone_control, first_port=ports.phone, srtp=options.srtp,
+                codecs=[options.codec],
             )
         )  # fmt: skip
         tap = stack.enter_context(tapping(phone.rtp_ports, phone.port, ports.pbx, ports.sip)) if options.tap else None

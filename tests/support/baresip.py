@@ -1,7 +1,8 @@
 """Debian's baresip as a real SIP phone without sound hardware: it plays one WAV file and records what it hears.
 
-Played and recorded is 16 bit mono at 8 kHz, the rate of PCMU and PCMA, so that nothing is resampled. The recording
-(baresip's ``sndfile`` filter) holds the frames that it decoded, one after the other as they arrived.
+Played is 16 bit mono at the rate of the first codec, so that baresip, whose resampler costs 2 dB, resamples nothing.
+The recording (baresip's ``sndfile`` filter) holds the frames that it decoded, one after the other as they arrived, at
+the codec's rate.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from gateway.domain.codecs import CODECS
 from tests.support.audio import silence, write_wav
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.processes import Process, running
@@ -40,6 +42,8 @@ audio_player            aubridge,nowhere
 audio_source            aufile,{source}
 audio_alert             aubridge,alert
 audio_level             no
+ausrc_srate             {rate_hz}
+ausrc_channels          1
 audio_buffer            20-160
 rtp_ports               {rtp_first}-{rtp_last}
 rtcp_mux                no
@@ -47,6 +51,8 @@ rtp_stats               no
 jitter_buffer_delay     0-0
 module_path             {modules}
 module                  g711.so
+module                  g722.so
+module                  opus.so
 module                  srtp.so
 module                  aubridge.so
 module                  aufile.so
@@ -92,6 +98,7 @@ class Baresip:
         rtp_ports: the ports that its RTP may use, RTCP's included.
         process: the program.
         events: everything it told, in order.
+        rate_hz: of what it plays.
     """
 
     user: str
@@ -103,6 +110,7 @@ class Baresip:
     recordings: Path
     events: list[PhoneEvent]
     _writer: asyncio.StreamWriter
+    rate_hz: int = SAMPLE_RATE_HZ
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _tokens: int = 0
     _answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -113,11 +121,11 @@ class Baresip:
         The file should last longer than the call: what baresip sends after its end is not defined.
 
         Raises:
-            ValueError: not 16 bit mono at 8 kHz.
+            ValueError: not 16 bit mono at its rate.
         """
         with wave.open(str(wav)) as file:
-            if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, SAMPLE_RATE_HZ):
-                raise ValueError(f"{wav}: the phone plays 16 bit mono at {SAMPLE_RATE_HZ} Hz only")
+            if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, self.rate_hz):
+                raise ValueError(f"{wav}: the phone plays 16 bit mono at {self.rate_hz} Hz only")
         fresh = self.source.with_suffix(".new")
         shutil.copyfile(wav, fresh)
         os.replace(fresh, self.source)
@@ -214,12 +222,18 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
                 await asyncio.sleep(0.03)
 
 
-def _prepare(folder: Path, files: Mapping[str, str], source: Path, recordings: Path) -> None:
+def _prepare(folder: Path, files: Mapping[str, str], source: Path, recordings: Path, rate_hz: int) -> None:
     recordings.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text)
     if not source.exists():
-        write_wav(source, silence(120, SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+        write_wav(source, silence(120, rate_hz), rate_hz)
+
+
+def _account_name(codec: str) -> str:
+    """The codec as an account names it; baresip has G.722 by the rate of its sound."""
+    known = CODECS[codec]
+    return f"{codec}/{known.sample_rate_hz}/{known.channels}"
 
 
 @contextlib.asynccontextmanager
@@ -255,21 +269,22 @@ async def baresip(
     """
     first = first_port or free_ports(PORTS_NEEDED)
     port, control, rtp_first = first, control_port or first + 2, first + 4
+    rate_hz = CODECS[codecs[0]].sample_rate_hz
     source, recordings = folder / "source.wav", folder / "recordings"
     files = {
         "config": _CONFIG.format(
             host=LOOPBACK, port=port, control=control, source=source, recordings=recordings, modules=MODULES,
-            rtp_first=rtp_first, rtp_last=rtp_first + _RTP_PORTS - 1,
+            rtp_first=rtp_first, rtp_last=rtp_first + _RTP_PORTS - 1, rate_hz=rate_hz,
         ),
         "contacts": "",
         "accounts": f"<sip:{user}@{registrar}>;auth_user={user};auth_pass={password};answermode={answer};regint=60;"
-        f"audio_codecs={','.join(codecs)};ptime=20{';mediaenc=srtp-mand' if srtp else ''}\n",
+        f"audio_codecs={','.join(map(_account_name, codecs))};ptime=20{';mediaenc=srtp-mand' if srtp else ''}\n",
     }  # fmt: skip
-    _prepare(folder, files, source, recordings)
+    _prepare(folder, files, source, recordings, rate_hz)
     async with running("baresip", ["baresip", "-f", str(folder)], log=folder / "baresip.log") as process:
         reader, writer = await _connect(control)
         rtp_ports = range(rtp_first, rtp_first + _RTP_PORTS)
-        phone = Baresip(user, registrar, port, rtp_ports, process, source, recordings, [], writer)
+        phone = Baresip(user, registrar, port, rtp_ports, process, source, recordings, [], writer, rate_hz)
         listening = asyncio.create_task(phone._read(reader))
         try:
             await process.wait_line(

@@ -7,7 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from tests.support.wire import Datagram, parse_rtp, parse_sip, port_filter, stream_of
+from tests.support.audio import fit_sine, sine
+from tests.support.audio_codecs import Encoder
+from tests.support.wire import Datagram, RtpPacket, narrowed, parse_rtp, parse_sip, port_filter, stream_of
 
 pytestmark = pytest.mark.unit
 
@@ -115,3 +117,23 @@ def frame(source: int, target: int, *, protocol: int = 17, ethertype: int = 0x08
 def test_the_filter_passes_the_wanted_ports_only(seen: bytes, passes: bool) -> None:
     program = port_filter([range(5060, 5061), range(20_000, 20_010)])
     assert bool(run_filter(program, seen)) is passes
+
+
+@pytest.mark.parametrize(("codec", "step"), [("opus", 960), ("G722", 160), ("PCMU", 160)])
+def test_a_wide_band_stream_is_laid_out_as_a_narrow_one(codec: str, step: int) -> None:
+    encoder = Encoder(codec)
+    sound = sine(1000, -20, 1, encoder.codec.sample_rate_hz)
+    number = 0 if codec == "PCMU" else 96
+    packets = []
+    for n in range(50):
+        payload = encoder.encode(sound[n * encoder.frame : (n + 1) * encoder.frame])
+        timestamp = (n * step - 4800) & 0xFFFFFFFF
+        packets.append(RtpPacket(Datagram(n * 0.02, A, B, b""), number, False, n, timestamp, 7, payload))
+    event = RtpPacket(Datagram(1.0, A, B, b""), 101, False, 50, 0, 7, b"\0" * 4)
+    stream = stream_of(narrowed([*packets, event], codec))
+    assert len(stream.samples) == 8000
+    assert stream.lost == 0
+    fit = fit_sine(stream.samples[800:], 8000)
+    assert fit.hz == pytest.approx(1000, abs=0.5)
+    assert fit.dbfs == pytest.approx(-20, abs=0.2)
+    assert stream.on_wire_s(161) == 0.02
