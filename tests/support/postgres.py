@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,6 +102,11 @@ def cluster() -> Iterator[Cluster]:
     assert binary is not None, "PostgreSQL is not installed: .ci/install does it"
     folder = Path(tempfile.mkdtemp(prefix="ponte-pg-"))  # not pytest's: others may not enter that one
     one = Cluster(folder)
+    # Whoever kills the tests leaves no folder behind: it goes when our end of this pipe closes.
+    guard = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("reaper.py")), str(folder), "sleep", "infinity"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
     try:
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
@@ -116,4 +120,6 @@ def cluster() -> Iterator[Cluster]:
         yield one
     finally:
         one.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        assert guard.stdin is not None
+        guard.stdin.close()
+        guard.wait(20)
