@@ -247,6 +247,11 @@ class Settings(BaseSettings):
         "and wasmServerIP may lead to beside loopback and private networks; empty, because both ends of such a "
         "connection are full control of a WhatsApp account",
     )
+    build_check_s: Annotated[float, Field(ge=60, le=604_800)] = Field(
+        default=21_600.0,
+        description="Seconds between trials of the build that WhatsApp Web serves, in a page of its own; a new one "
+        "comes every few days and open pages are told, and a trial loads some 20 MB",
+    )
     force_calling_gates: Names = Field(
         default=(),
         description="Ids of accounts, separated by commas, in whose page WhatsApp's gates for calls are forced open; "

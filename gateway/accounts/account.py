@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
 
 from gateway.accounts.audio_watch import watched_audio
+from gateway.accounts.build_watch import Builds, NoBuilds
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
@@ -53,6 +54,7 @@ class AccountContext:
         events: where events are published.
         book: where calls are written down.
         page: how pages are reached.
+        builds: where it is kept which build of WhatsApp Web works.
         limits: the time-outs of calls.
         presentation: gives the rules of numbers and identities for a configuration.
         endpoint_settings: turns a configuration into the SIP side's settings.
@@ -66,6 +68,7 @@ class AccountContext:
     limits: CallLimits
     presentation: Callable[[BridgeConfig], Presentation]
     endpoint_settings: Callable[[BridgeConfig], EndpointSettings]
+    builds: Builds = field(default_factory=NoBuilds)
 
 
 class Account:
@@ -204,6 +207,8 @@ class Account:
                 on_change=self._on_page,
                 on_incoming=self._on_incoming,
                 session=self.session,
+                builds=self._context.builds,
+                idle=lambda: self._call is None,
             )
             self._link_task = self._group.create_task(self._link.run())
 

@@ -24,6 +24,7 @@ from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.errors import PonteError, Unavailable
 from gateway.domain.states import PageState
+from gateway.page import wire
 from gateway.sip.stack import SipStack
 
 _CLOCK_TOLERANCE_S = 5.0  # far above a slow network, far below what certificates and nonces forgive
@@ -209,11 +210,30 @@ async def _probe(connection: CdpConnection, page: PageInfo) -> str:
     probe = value.get("probe")
     if not isinstance(probe, dict):
         raise Unavailable("the page is open, but Ponte is not in it; the gateway puts it in while it runs")
-    missing = ", ".join(str(name) for name in probe.get("missing") or [])
-    if probe.get("state") != PageState.READY:
-        detail = probe.get("detail") or "no detail"
-        raise Unavailable(f"{probe.get('state')}: {detail}" + (f" (missing: {missing})" if missing else ""))
-    return f"READY, WhatsApp {probe.get('waVersion')}, wa-js {probe.get('wajsVersion')}, ABI {probe.get('abi')}"
+    return page_line(probe)
+
+
+def page_line(data: object) -> str:
+    """Return what ``ponte doctor`` says of a page: its state, the versions, and each thing that it lacks.
+
+    Args:
+        data: the answer of the bundle's ``probe()``.
+
+    Raises:
+        Unavailable: the page is not READY; what works still and what to do stands in its detail.
+        RemoteProtocolError: it is no probe.
+    """
+    probe = wire.parse_probe(data)
+    versions = f"WhatsApp {probe.waVersion or 'unknown'}, wa-js {probe.wajsVersion or 'unknown'}, ABI {probe.abi}"
+    found = sum(check.found for check in probe.checks)
+    looked = f"{found} of {len(probe.checks)} things found"
+    # What calls lack a page says itself, once somebody is logged in; what linking and names lack it does not.
+    lacking = dict.fromkeys([*probe.missing, *(check.name for check in probe.checks if not check.found)])
+    unsaid = [name for name in lacking if name not in probe.detail]
+    lacks = f"; not found: {', '.join(unsaid)}" if unsaid else ""
+    if probe.state is not PageState.READY:
+        raise Unavailable(f"{probe.state.value}: {probe.detail or 'no detail'} ({versions}, {looked}{lacks})")
+    return f"READY, {versions}, {looked}{lacks}"
 
 
 def can_bind(host: str, port: int, kind: socket.SocketKind) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.accounts.build_watch import BuildSettings
 from gateway.browser import BrowserSettings
 from gateway.browser.local_helper import LocalHelperSettings
 from gateway.domain.ids import AccountId
@@ -46,6 +47,7 @@ class PageLinkSettings:
         poll_s: between questions for the page's state while it is not READY.
         retry_min_s: pause after the first failure to attach or to connect the media leg.
         retry_max_s: cap of that pause.
+        builds: when builds of WhatsApp Web are looked at.
         force_gates: whether to pretend, for that account, that WhatsApp has enabled its calls.
     """
 
@@ -60,4 +62,5 @@ class PageLinkSettings:
     poll_s: float = 2.0
     retry_min_s: float = 0.5
     retry_max_s: float = 10.0
+    builds: BuildSettings = field(default_factory=BuildSettings)
     force_gates: Callable[[AccountId], bool] = lambda _: False

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
+from gateway.accounts.build_watch import Builds, BuildWatch, NoBuilds, OpenTrial
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
 from gateway.accounts.drivers import Driver, bundle_driver, make_driver, read_script
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_port import PagePort
 from gateway.accounts.page_session import PageSession
-from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page
+from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page, throwaway_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
 from gateway.domain.states import PageState
 from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.script import Script
+from gateway.page.whatsapp import WhatsAppDriver
 from gateway.webrtc.leg import LegState, WebRtcLeg
 
 _STARTED: Final = frozenset({PageState.READY, PageState.LOGIN_REQUIRED, PageState.DEGRADED})
 _MICROPHONE_TAKEN: Final = (
     "the page had asked for a microphone before the gateway came, and is loaded anew once, while no call runs"
 )
+_NEW_BUILD: Final = "a newer build of WhatsApp Web was tried and works; the page is loaded anew for it"
+_IDLE_PATIENCE_S: Final = 3600.0  # calls are over by then, or the build is tried again: there may be a newer one
 _POLLS_WHEN_READY: Final = 15  # 30 s by default
 _ENDED_LEG: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 
@@ -53,6 +59,8 @@ class PageLink:
         on_change: called when `page`, `media` or `line` changed.
         on_incoming: called for each incoming call.
         session: what is told of the page outside; one of its own where nobody asks.
+        builds: where it is kept which build of WhatsApp Web works; None: nowhere.
+        idle: whether the account has no call, so that the page may be loaded anew.
 
     Attributes:
         page: the page's state, for people.
@@ -67,11 +75,15 @@ class PageLink:
         on_change: Callable[[], None],
         on_incoming: Callable[[PageCall], None],
         session: PageSession | None = None,
+        builds: Builds | None = None,
+        idle: Callable[[], bool] = lambda: True,
     ) -> None:
         self.config = config
         self.page = PartStatus(PageState.DETACHED.value, "Chrome was not asked yet")
         self.media = PartStatus("closed", "waits for the page")
         self.session = session or PageSession()
+        self._idle = idle
+        self._watch = BuildWatch(config.account_id, builds or NoBuilds(), self.session, settings.builds)
         self._settings = settings
         self._on_change = on_change
         self._on_incoming = on_incoming
@@ -142,7 +154,8 @@ class PageLink:
                         claim=self._claim,
                     )
                     failures = 0
-                    await self._attend(target, place, script)
+                    open_trial = partial(throwaway_page, connection, url=self._settings.page_url, assets=assets)
+                    await self._attend(target, place, script, open_trial)
                 except PonteError as error:
                     failures += 1
                     if not connection.closed.is_set():
@@ -150,7 +163,9 @@ class PageLink:
                 if failures:
                     await asyncio.sleep(self._pause_s(failures))
 
-    async def _attend(self, target: PageTarget, place: ChromePlace, script: Script | None) -> None:
+    async def _attend(
+        self, target: PageTarget, place: ChromePlace, script: Script | None, open_trial: OpenTrial
+    ) -> None:
         """Drive the page until it is gone."""
         gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         session = self.session
@@ -184,6 +199,7 @@ class PageLink:
                 _background(self._keep_leg(driver, place)),
                 _background(self._renew(target, driver)),
                 _background(work),
+                _background(self._watch_builds(target, driver, open_trial)),
             ):
                 await gone
         finally:
@@ -210,23 +226,45 @@ class PageLink:
             rounds += 1
             await asyncio.sleep(self._settings.poll_s)
 
-    async def _renew(self, target: PageTarget, driver: PageDriver) -> None:
+    async def _renew(self, target: PageTarget, driver: Driver) -> None:
         """Load a page anew whose code was at the microphone before us; once, and not while a call runs."""
         while target.microphone_taken and not target.gone:
             # Before the page's own code has started nothing can be said of its calls.
-            if driver.state in _STARTED and not driver.busy:
-                self._reloading = True
-                try:
-                    if not await target.call("calls"):
-                        self._log.warning("page_loaded_anew", reason=_MICROPHONE_TAKEN)
-                        self._set_page(PartStatus(PageState.LOADING.value, _MICROPHONE_TAKEN))
-                        await target.reload()
-                        return
-                except PonteError as error:
-                    self._log.info("page_not_loaded_anew", error=str(error), code=error.code)
-                self._reloading = False
-                self._on_change()
+            if driver.state in _STARTED and await self._load_anew(target, driver, _MICROPHONE_TAKEN):
+                return
             await asyncio.sleep(self._settings.poll_s)
+
+    async def _watch_builds(self, target: PageTarget, driver: Driver, open_trial: OpenTrial) -> None:
+        """Bring a newer build of WhatsApp Web into the page, when it works and no call runs."""
+        if not isinstance(driver, WhatsAppDriver):
+            return
+
+        async def renew() -> bool:
+            deadline = time.monotonic() + _IDLE_PATIENCE_S
+            while time.monotonic() < deadline:
+                if await self._load_anew(target, driver, _NEW_BUILD):
+                    return True
+                await asyncio.sleep(self._settings.poll_s)
+            return False
+
+        await self._watch.run(driver, open_trial, lambda: self._idle() and not driver.busy, renew)
+
+    async def _load_anew(self, target: PageTarget, driver: Driver, why: str) -> bool:
+        """Load the page anew, if no call runs; meanwhile none begins."""
+        if driver.busy or not self._idle():
+            return False
+        self._reloading = True
+        try:
+            if not await target.call("calls"):
+                self._log.warning("page_loaded_anew", reason=why)
+                self._set_page(PartStatus(PageState.LOADING.value, why))
+                await target.reload()
+                return True
+        except PonteError as error:
+            self._log.info("page_not_loaded_anew", error=str(error), code=error.code)
+        self._reloading = False
+        self._on_change()
+        return False
 
     async def _keep_leg(self, driver: Driver, place: ChromePlace) -> None:
         """Have a connected media leg whenever the page is READY."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from gateway.accounts.account import AccountContext
+from gateway.accounts.build_watch import BuildSettings
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkSettings
 from gateway.accounts.registry import AccountRegistry
@@ -56,6 +57,7 @@ async def open_accounts(
             events=events,
             book=CallBook(store.journal, metrics, events),
             page=page_link_settings(settings),
+            builds=store.builds,
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
             presentation=lambda _: presentation,
             endpoint_settings=lambda config: endpoint_settings(config, settings),
@@ -85,6 +87,7 @@ def page_link_settings(settings: Settings) -> PageLinkSettings:
         local_helper_url=settings.local_helper_url,
         webrtc_timeout_s=settings.webrtc_connect_timeout_s,
         retry_max_s=settings.reconnect_max_s,
+        builds=BuildSettings(check_s=settings.build_check_s),
         force_gates=lambda account_id: account_id in settings.force_calling_gates,
     )
 

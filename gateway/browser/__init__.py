@@ -20,7 +20,7 @@ from gateway.browser.errors import (
 )
 from gateway.browser.helper import HelperClient
 from gateway.browser.local_helper import LocalHelper, LocalHelperSettings
-from gateway.browser.opening import open_page
+from gateway.browser.opening import open_page, throwaway_page
 from gateway.browser.ownership import Claim
 from gateway.browser.page import PageTarget
 from gateway.browser.settings import BrowserSettings, HttpSettings
@@ -61,4 +61,5 @@ __all__ = [
     "open_page",
     "parse_browser_url",
     "parse_http_url",
+    "throwaway_page",
 ]

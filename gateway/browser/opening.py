@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import structlog
@@ -75,6 +76,40 @@ async def open_page(
             await page.close()
         raise
     return page
+
+
+@contextlib.asynccontextmanager
+async def throwaway_page(
+    browser: CdpConnection, *, url: str, assets: Assets, driver: str = "whatsapp", timeout_s: float = 45
+) -> AsyncIterator[PageTarget]:
+    """Open *url* in a browser context of its own, which knows no login; page and context are gone after the block.
+
+    Args:
+        browser: the connection.
+        url: the page's address.
+        assets: what is injected.
+        driver: which of the bundle's drivers is to run.
+        timeout_s: until the document must have taken the bundle.
+
+    Raises:
+        Unavailable: the page did not load, or did not take the bundle.
+    """
+    injection = build_injection(assets, url=url, driver=driver)
+    context = await browser.send("Target.createBrowserContext", {"disposeOnDetach": True})
+    own: dict[str, object] = {"browserContextId": str(context.get("browserContextId", ""))}
+    try:
+        created = await browser.send("Target.createTarget", {"url": "about:blank", **own})
+        page = await _attach(browser, str(created.get("targetId", "")), injection, None)
+        try:
+            await page.prepare()
+            await _navigate(page, injection, url)
+            await page.wait_injected(timeout_s)
+            yield page
+        finally:
+            await page.close()
+    finally:
+        with contextlib.suppress(Unavailable, CdpError):
+            await browser.send("Target.disposeBrowserContext", own, timeout_s=5)
 
 
 async def grant_permissions(browser: CdpConnection, origin: str) -> list[str]:

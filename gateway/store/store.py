@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from gateway.config import Settings
 from gateway.domain.ids import AccountId
+from gateway.store.builds import SeenBuilds
 from gateway.store.calls import CallRecords, erase_records
 from gateway.store.configs import BridgeConfigs
 from gateway.store.database import Database
@@ -33,6 +34,7 @@ class Store:
         events: the log of events.
         webhooks: webhooks and their outbox.
         idempotency: keys of requests that began calls.
+        builds: which build of WhatsApp Web worked last.
         journal: commits in order, sooner or later, what calls leave behind; the process runs it.
     """
 
@@ -45,6 +47,7 @@ class Store:
         self.webhooks = Webhooks(database, box)
         self.idempotency = IdempotencyKeys(database)
         self.journal = Journal(database)
+        self.builds = SeenBuilds(database)
 
     @classmethod
     async def open(cls, settings: Settings) -> Store:

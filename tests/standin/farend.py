@@ -147,8 +147,8 @@ class FarEnd:
         """Behave by *settings* from now on; the page is told."""
         if self.call is not None and not settings.logged_in:
             self.hang_up()
-        if settings.link_by_profile and not self.settings.link_by_profile and self.page is not None:
-            self.linking.device = self.page.device if settings.logged_in else None
+        if settings.logged_in and not self.settings.logged_in and self.page is not None:
+            self.linking.device = self.page.device
         self.settings = settings
         if settings.offline:
             for page in self._pages():
@@ -233,12 +233,13 @@ class FarEnd:
         """Take a page in; an earlier one of the account is told to go."""
         page = PageLine(device=device)
         self.pages_seen += 1
-        if self.settings.link_by_profile and self.linking.device is None and self.settings.logged_in:
+        strict = self.settings.link_by_profile
+        if self.settings.logged_in and (self.linking.device is None if strict else self.page is None):
             self.linking.device = device
         if not self._logged_in(page) and not self.linking.ref:
             self.linking.begin(self.settings)
         page.send(self._session(page))
-        if self.page is not None and self.settings.link_by_profile and not self._logged_in(page):
+        if self.page is not None and self.page.device != device and not self._logged_in(page):
             self.visitors.append(page)
             return page
         if self.page is not None:
@@ -352,8 +353,7 @@ class FarEnd:
         return [*self.visitors, *([self.page] if self.page is not None else [])]
 
     def _logged_in(self, page: PageLine) -> bool:
-        mine = not self.settings.link_by_profile or self.linking.device == page.device
-        return self.settings.logged_in and mine
+        return self.settings.logged_in and self.linking.device == page.device
 
     def _tell_sessions(self) -> None:
         for page in self._pages():

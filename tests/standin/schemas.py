@@ -82,7 +82,8 @@ class Settings(_Closed):
         message_sounds: messages come in during a call, and sound.
         qr_rotate_ms: how long a QR code is good.
         qr_codes: how many codes WhatsApp makes before it waits to be asked for more.
-        link_by_profile: only the profile that the phone is linked to is logged in; else every page is.
+        link_by_profile: the phone is linked to the first profile that came, for good; else to whichever comes while no
+            page of the linked one is there.
         offline: the server takes no connection.
         build: the version of WhatsApp Web that is served from now on; pages that run another one are told.
         renamed_modules: modules that have another name in pages that are loaded from now on, one that wa-js overlooks.
