@@ -258,11 +258,7 @@ async def test_a_page_is_logged_out_and_can_be_linked_again(there: Rig) -> None:
     assert not found["detail"].startswith("the phone unlinked"), "it was we who did"
     assert (await there.stand_in.state())["link"]["linked"] is False
     assert (await there.post("/session/logout", 409))["code"] == "wrong_page_state"
-    deadline = time.monotonic() + 20
-    while (answer := await there.client.get("/session/qr")).status_code == 409:  # WhatsApp loads its page anew
-        assert time.monotonic() < deadline, answer.text
-        await asyncio.sleep(0.1)
-    await there.stand_in.post("/scan", code=answer.json()["code"])
+    await scan(there)
     await there.until_state("READY")
 
 
@@ -302,3 +298,35 @@ async def test_a_page_without_a_connection_says_so_and_comes_back(there: Rig) ->
     assert "lost its connection" in found["detail"]
     await there.stand_in.post("/settings", offline=False)
     await there.until_state("READY")
+
+
+async def test_a_renamed_module_is_named_before_and_after_the_login_and_calls_that_can_be_had_are(there: Rig) -> None:
+    name = "startWAWebVoipCall (WAWebVoipStartCall)"
+    await there.stand_in.post("/settings", renamed_modules=["WAWebVoipStartCall"])
+    await there.post("/session/logout")
+    await there.until(lambda found: found["state"] == "LOGIN_REQUIRED" and found["missing"] == [name])
+    await scan(there)
+    found = await there.until_state("DEGRADED")
+    assert found["detail"].startswith("calls from WhatsApp work, calls to WhatsApp do not: not found in WhatsApp Web")
+    assert name in found["detail"]
+    assert (found["takes_calls"], found["places_calls"]) == (True, False)
+    deadline = time.monotonic() + 20
+    while there.link.line is None:  # the media leg is made for the calls that can be had
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+    await there.stand_in.post("/settings", renamed_modules=[])
+    await there.post("/session/logout")
+    await there.until(lambda found: found["state"] == "LOGIN_REQUIRED" and found["missing"] == [])
+    await scan(there)
+    found = await there.until_state("READY")
+    assert found["missing"] == []
+
+
+async def scan(there: Rig) -> None:
+    """Scan the code of a page that WhatsApp may be loading anew."""
+    deadline = time.monotonic() + 20
+    while (answer := await there.client.get("/session/qr")).status_code == 409:
+        assert time.monotonic() < deadline, answer.text
+        await asyncio.sleep(0.1)
+    await there.stand_in.post("/scan", code=answer.json()["code"])
