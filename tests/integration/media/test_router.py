@@ -639,3 +639,35 @@ async def test_a_phone_that_changes_the_length_hears_one_stream(bench: Bench) ->
     headers = [parse_header(data) for data in phone.heard]
     assert {(b.sequence - a.sequence) & 0xFFFF for a, b in itertools.pairwise(headers)} == {1}
     assert [b.timestamp - a.timestamp for a, b in itertools.pairwise(headers)] == [160] * 4 + [320] * 2 + [160] * 3
+
+
+async def test_another_codec_in_a_call_is_one_stream_and_the_old_one_passes_a_while(bench: Bench) -> None:
+    phone = bench.phone()
+    bench.page.payload_types = {"PCMU": 0, "PCMA": 8, "G722": 9, "opus": 111}
+    await bench.call(phone)
+    for n in range(3):
+        bench.page.speak(n)
+        phone.say(n)
+    await until(lambda: len(phone.heard) == 3 and len(bench.page.heard) == 3)
+    wide = phone.sdp.create_offer(phone.local).split("m=audio")[0]
+    wide += f"m=audio {phone.local.rtp_port} RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\n"
+    answer, negotiated = await bench.router.answer_offer(CALL, wide, local_address=HOST)
+    assert "RTP/AVP 96\r\n" in answer
+    assert (negotiated.codec, negotiated.payload_type) == ("opus", 96)
+    bench.page.speak(3)  # the page has not been told yet
+    bench.page.speak(4, payload_type=111, payload=b"\xf8\xff\xfe")
+    phone.say(3)  # nor has the phone had the answer
+    phone.say(4, payload_type=96, payload=b"\xf8\xff\xfe")
+    await until(lambda: len(phone.heard) == 5 and len(bench.page.heard) == 5)
+    for packets, last in ((phone.heard, 96), (bench.page.heard, 111)):
+        headers = [parse_header(data) for data in packets]
+        assert [header.payload_type for header in headers] == [0, 0, 0, 0, last]
+        assert len({header.ssrc for header in headers}) == 1
+        assert [(b.sequence - a.sequence) & 0xFFFF for a, b in itertools.pairwise(headers)] == [1] * 4
+    numbers = itertools.count(5)
+
+    def old_is_over() -> bool:
+        bench.page.speak(next(numbers))
+        return bench.stats().wa_to_sip.dropped == {"no_common_codec": 1}
+
+    await until(old_is_over)
