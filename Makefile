@@ -34,7 +34,7 @@ fuzz: install ## any bytes for what reads the network, five minutes; ARGS="--sec
 
 pjsip: install ## calls with PJSIP, the stack of chan_pjsip; Python 3.11 or 3.12 on x86-64
 	@.venv/bin/python -m venv build/pjsip-venv
-	@build/pjsip-venv/bin/python -m pip install -q --require-hashes -r requirements-pjsip.txt
+	@build/pjsip-venv/bin/python -m pip install -q --require-hashes -r tests/support/requirements-pjsip.txt
 	@.venv/bin/python -m pytest tests/integration/sip/test_pjsip.py $(ARGS)
 
 clean: ## remove what was built and installed in this folder

@@ -7,8 +7,10 @@ RUN apt-get update \
 WORKDIR /src
 COPY wasm_server ./wasm_server
 RUN python3 -m wasm_server.build --directory /assets
-COPY api_docs ./api_docs
-RUN python3 -m api_docs.build --directory /docs
+COPY gateway/__init__.py ./gateway/__init__.py
+COPY gateway/api/__init__.py ./gateway/api/__init__.py
+COPY gateway/api/explorer ./gateway/api/explorer
+RUN python3 -m gateway.api.explorer.build --directory /docs
 
 FROM python:3.11-slim-trixie
 WORKDIR /app

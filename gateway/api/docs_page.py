@@ -30,7 +30,7 @@ class DocsPage:
     """The handlers of the page.
 
     Args:
-        folder: what ``python -m api_docs.build`` made.
+        folder: what ``python -m gateway.api.explorer.build`` made.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -49,6 +49,6 @@ class DocsPage:
         if name not in _TYPES or not path.is_file():
             detail = "There is nothing at this path"
             if name in _TYPES:
-                detail = "The page was not built: run .ci/install, or python -m api_docs.build; /openapi.json is there"
+                detail = "The page was not built: run python -m gateway.api.explorer.build. /openapi.json is there"
             raise Problem(404, "not_found", detail)
         return FileResponse(path, headers=_HEADERS, media_type=_TYPES[name])

@@ -43,7 +43,7 @@ from tests.support.ports import free_ports
 from tests.support.sip_sipp import Traced, read_trace, start_sipp
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-REQUIREMENTS: Final = ROOT / "requirements-bench.txt"
+REQUIREMENTS: Final = ROOT / "tests/bench/requirements.txt"
 CALLS: Final = 200
 RATE: Final = 50
 WARM_UP: Final = 20

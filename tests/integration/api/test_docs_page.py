@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from playwright.async_api import async_playwright, expect
 
-import api_docs.build
 from gateway.api.docs_page import DocsPage
+from gateway.api.explorer.build import build
 from tests.integration.api.conftest import Api
 from tests.integration.api.test_server import served
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module", autouse=True)
 def built() -> None:
     """`.ci/install` built it; where that was not run yet, it is done now."""
-    api_docs.build.build()
+    build()
 
 
 async def test_the_page_works_offline_under_a_strict_policy(api: Api) -> None:
@@ -76,10 +76,10 @@ async def test_a_page_that_was_not_built_says_so(tmp_path: Path) -> None:
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as client:
         answer = await client.get("/docs")
     assert answer.status_code == 404
-    assert "api_docs.build" in answer.json()["detail"]
+    assert "gateway.api.explorer.build" in answer.json()["detail"]
 
 
 def test_building_twice_does_nothing(tmp_path: Path) -> None:
-    assert api_docs.build.build(tmp_path / "docs")
-    assert not api_docs.build.build(tmp_path / "docs")
+    assert build(tmp_path / "docs")
+    assert not build(tmp_path / "docs")
     assert {path.name for path in (tmp_path / "docs").iterdir()} >= {"index.html", "swagger-ui-bundle.js", "LICENSE"}

@@ -1,4 +1,4 @@
-"""Put the files of ``/docs`` into one folder: ``python -m api_docs.build``.
+"""Put the files of ``/docs`` into one folder: ``python -m gateway.api.explorer.build``.
 
 Swagger UI comes from npm, pinned by package-lock.json; none of its scripts is run (one would report the installation).
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 _HERE: Final = Path(__file__).resolve().parent
-DEFAULT: Final = _HERE.parent / "build" / "docs"
+DEFAULT: Final = _HERE.parents[2] / "build" / "docs"
 _FILES: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "LICENSE", "NOTICE")
 _OWN: Final = ("index.html", "start.js")
 _STAMP: Final = ".built-from"
@@ -55,7 +55,7 @@ def main() -> int:
     try:
         built = build(directory)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"api_docs: {error}", file=sys.stderr)
+        print(f"explorer: {error}", file=sys.stderr)
         return 1
     print(f"{directory}: {'built' if built else 'up to date'}")
     return 0
