@@ -204,12 +204,17 @@ class IcePath:
 
     async def close(self) -> None:
         """Close the sockets."""
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task is not None else 0
         for opened in self._sockets:
             opened.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self.ice.stop()
                 await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
+        # aioice cancels its consent task and waits for it, and takes a cancellation of ours for that task's.
+        if task is not None and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError
 
 
 class Transports:

@@ -368,3 +368,25 @@ async def test_packets_that_are_not_the_pages_are_counted_and_not_heard(leg: Web
         await until(lambda: leg.stats().undecryptable == 3 and len(received) > 3)
     assert {parse_header(packet).ssrc for packet in received} != {1}
     assert leg.state is LegState.CONNECTED
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+async def test_a_cancellation_is_not_lost_in_the_close(leg: WebRtcLeg, page: Page, steps: int) -> None:
+    """aioice waits for a task of its own that it cancelled; ours may be cancelled while it does."""
+    await leg.accept(await page.answer(await leg.offer()))
+    await page.connected()
+    went_on = False
+
+    async def close() -> None:
+        nonlocal went_on
+        await leg.close()
+        await asyncio.sleep(1)
+        went_on = True
+
+    closing = asyncio.ensure_future(close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    assert not went_on
