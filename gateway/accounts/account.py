@@ -102,6 +102,16 @@ class Account:
         """The SIP side, where the configuration wants one."""
         return self._endpoint
 
+    @property
+    def config(self) -> BridgeConfig:
+        """The configuration in force."""
+        return self._config
+
+    @property
+    def in_call(self) -> bool:
+        """Whether a call is in progress, or is being closed."""
+        return self._call is not None
+
     async def run(self, started: asyncio.Event) -> None:
         """Supervise the account until cancelled; run again, it takes up the configuration it had.
 

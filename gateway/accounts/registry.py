@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import structlog
 
 from gateway.accounts.account import Account, AccountContext
 from gateway.accounts.page_session import PageSession
 from gateway.bridge.control import CallControl
+from gateway.domain.accounts import AccountInCall, AccountRemoved
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import CallNotPossible, Offer
 
+_STOP_S: Final = 30.0  # a helper beside takes up to 12 s to end its Chrome, the SIP side 2 s to unregister
 _NEVER_CONFIGURED = PartStatus("disabled", "the bridge was never configured")
 
 
@@ -42,7 +46,8 @@ class AccountRegistry:
         self._accounts: dict[AccountId, Account] = {}
         self._tasks: dict[AccountId, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
-        self._lock = asyncio.Lock()
+        self._locks: dict[AccountId, asyncio.Lock] = {}  # an account is changed by one at a time
+        self._gone: set[AccountId] = set()  # removed, or being removed; ids are never given twice
         self._log = structlog.get_logger("ponte.accounts")
 
     async def __aenter__(self) -> Self:
@@ -76,12 +81,42 @@ class AccountRegistry:
 
     async def apply(self, account: AccountId, config: BridgeConfig) -> None:
         """Put *config* into force; see `gateway.api.deps.Accounts.apply`."""
-        async with self._lock:
+        async with self._locks.setdefault(account, asyncio.Lock()):
+            if account in self._gone:
+                raise AccountRemoved
             known = self._accounts.get(account)
             if known is None:
                 known = await self._start(account)
-        # In a context of its own: what the parts log for months must not carry the id of this request.
-        await self._group.create_task(known.apply(config), context=_context(account))
+            # In a context of its own: what the parts log for months must not carry the id of this request.
+            error = await self._group.create_task(_tried(known, config), context=_context(account))
+        if error is not None:
+            raise error
+
+    def running(self) -> set[AccountId]:
+        """Return the accounts that were configured in this process, or before it."""
+        return set(self._accounts)
+
+    @asynccontextmanager
+    async def removing(self, account: AccountId, *, force: bool) -> AsyncIterator[None]:
+        """End an account for good; see `gateway.api.deps.Accounts.removing`."""
+        async with self._locks.setdefault(account, asyncio.Lock()):
+            if account in self._gone:
+                raise AccountRemoved
+            known = self._accounts.get(account)
+            if known is not None and known.in_call and not force:
+                raise AccountInCall
+            self._gone.add(account)
+            if known is not None:
+                await self._stop(known)
+        try:
+            yield
+        except BaseException:
+            self._gone.discard(account)
+            if known is not None:
+                await self.apply(account, known.config)
+            raise
+        self._locks.pop(account, None)
+        self._log.info("account_removed", account=account)
 
     def status(self, account: AccountId) -> BridgeStatus:
         """Return the state of the account's parts and calls."""
@@ -122,6 +157,18 @@ class AccountRegistry:
         self._accounts[account_id] = account
         return account
 
+    async def _stop(self, account: Account) -> None:
+        """End the call in progress while everybody can be told, then page and SIP side."""
+        with suppress(TimeoutError):  # a call that hangs ends with the account's task
+            async with asyncio.timeout(_STOP_S):
+                await account.end_call()
+        task = self._tasks.pop(account.account_id)
+        del self._accounts[account.account_id]
+        task.cancel()
+        _, late = await asyncio.wait([task], timeout=_STOP_S)
+        if late:
+            self._log.error("account_does_not_end", account=account.account_id)
+
     async def _run(self, account: Account, started: asyncio.Event) -> None:
         """One account's crash ends at that account; it starts again with what it was told last."""
         pause_s = 1.0
@@ -132,3 +179,12 @@ class AccountRegistry:
                 self._log.exception("account_crashed", account=account.account_id, pause_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 30.0)
+
+
+async def _tried(account: Account, config: BridgeConfig) -> Exception | None:
+    """Apply *config*, and give the error: raised in the group's task, it would end every account."""
+    try:
+        await account.apply(config)
+    except Exception as error:
+        return error
+    return None

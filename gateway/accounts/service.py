@@ -11,7 +11,9 @@ from gateway.accounts.account import AccountContext
 from gateway.accounts.build_watch import BuildSettings
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkSettings
+from gateway.accounts.profiles import profile_folder
 from gateway.accounts.registry import AccountRegistry
+from gateway.accounts.removals import following_removals
 from gateway.accounts.sip_side import endpoint_settings, stack_settings
 from gateway.bridge.call import CallLimits
 from gateway.bridge.presentation import Presentation
@@ -64,7 +66,8 @@ async def open_accounts(
         )
         async with AccountRegistry(context) as registry:
             await registry.restore(await store.configs.load_all())
-            yield registry
+            async with following_removals(store, registry, lambda one: profile_folder(settings.state_dir, one)):
+                yield registry
     finally:
         await sip.close()
 
@@ -95,7 +98,7 @@ def page_link_settings(settings: Settings) -> PageLinkSettings:
 def local_helper_settings(settings: Settings, account_id: AccountId) -> LocalHelperSettings:
     """Return how a node helper is started for an account: with a Chrome profile that is the account's own."""
     return LocalHelperSettings(
-        profile=settings.state_dir / "chrome" / account_id,
+        profile=profile_folder(settings.state_dir, account_id),
         chrome=str(settings.local_chrome) if settings.local_chrome else None,
         flags=shlex.split(settings.local_chrome_flags),
         url=settings.page_url,

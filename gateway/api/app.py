@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from gateway.api.accounts import AccountEndpoints
 from gateway.api.bridge import BridgeEndpoints
 from gateway.api.calls import CallEndpoints
 from gateway.api.deps import ApiDeps
@@ -37,6 +38,7 @@ def create_app(deps: ApiDeps) -> Starlette:
     Args:
         deps: the parts that it works on.
     """
+    accounts = AccountEndpoints(deps)
     bridge = BridgeEndpoints(deps)
     calls = CallEndpoints(deps)
     session = SessionEndpoints(deps)
@@ -91,6 +93,10 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/session/code", POST=session.post_code),
             _route("/session/logout", POST=session.post_logout),
             _route("/session/takeover", POST=session.post_takeover),
+            _route("/accounts", GET=accounts.list_accounts, POST=accounts.create),
+            _route("/accounts/{name}", GET=accounts.get, DELETE=accounts.delete),
+            _route("/accounts/{name}/keys", POST=accounts.create_key),
+            _route("/accounts/{name}/keys/{key}", DELETE=accounts.revoke_key),
             _route("/openapi.json", GET=openapi),
             _route("/docs", GET=docs.index),
             _route("/docs/{name}", GET=docs.file),

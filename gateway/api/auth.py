@@ -12,6 +12,7 @@ from gateway.api.limits import Limits
 from gateway.api.problems import Problem
 from gateway.domain.ids import AccountId
 from gateway.store.keys import Keys
+from gateway.store.store import Store
 
 WEBSOCKET_KEY = "ponte.bearer."
 """Before the key in a WebSocket's list of subprotocols."""
@@ -27,19 +28,44 @@ async def authenticate(request: HTTPConnection, keys: Keys) -> AccountId:
         StoreError: the keys cannot be read.
     """
     limits: Limits = request.app.state.limits
-    scheme, _, key = _authorization(request).partition(" ")
-    key = key.strip()
-    if scheme.lower() != "bearer" or not key:
-        raise _failed(request, limits, _unauthorized("Send the API key as Authorization: Bearer <key>", ""))
+    key = _presented(request, limits)
     account = await keys.authenticate(key) if len(key) <= _MAX_KEY_LENGTH else None
     if account is None:
-        wrong = _unauthorized("Invalid token: this API key is not known or was revoked", ', error="invalid_token"')
-        raise _failed(request, limits, wrong)
+        raise _failed(request, limits, _invalid())
     wait_s = limits.requests.take(account, time.monotonic())
     if wait_s:
         raise too_many("This account sends requests too fast", wait_s)
     structlog.contextvars.bind_contextvars(account_id=account)
     return account
+
+
+async def authenticate_admin(request: HTTPConnection, store: Store) -> None:
+    """Let a request pass that carries an admin key.
+
+    Raises:
+        Problem: 429; 401 for a key that is none; 403 for the key of an account.
+        StoreError: the keys cannot be read.
+    """
+    limits: Limits = request.app.state.limits
+    key = _presented(request, limits)
+    admin = await store.admin_keys.authenticate(key) if len(key) <= _MAX_KEY_LENGTH else None
+    if admin is None:
+        if len(key) <= _MAX_KEY_LENGTH and await store.keys.authenticate(key) is not None:
+            wrong = Problem(403, "admin_key_needed", "This is the key of an account; accounts are made by an admin key")
+        else:
+            wrong = _invalid()
+        raise _failed(request, limits, wrong)
+    wait_s = limits.requests.take(f"admin {admin.id}", time.monotonic())
+    if wait_s:
+        raise too_many("This admin key sends requests too fast", wait_s)
+
+
+def _presented(request: HTTPConnection, limits: Limits) -> str:
+    scheme, _, key = _authorization(request).partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise _failed(request, limits, _unauthorized("Send the API key as Authorization: Bearer <key>", ""))
+    return key
 
 
 def _authorization(request: HTTPConnection) -> str:
@@ -64,6 +90,10 @@ def _failed(request: HTTPConnection, limits: Limits, wrong: Problem) -> Problem:
     address = request.client.host if request.client is not None else ""
     wait_s = limits.failures.take(address, time.monotonic())
     return too_many("Too many wrong API keys came from this address", wait_s) if wait_s else wrong
+
+
+def _invalid() -> Problem:
+    return _unauthorized("Invalid token: this API key is not known or was revoked", ', error="invalid_token"')
 
 
 def _unauthorized(detail: str, challenge: str) -> Problem:

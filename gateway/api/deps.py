@@ -93,6 +93,20 @@ class Accounts(Protocol):
                 is stored by then comes into force at the next start.
         """
 
+    def removing(self, account: AccountId, *, force: bool) -> AbstractAsyncContextManager[None]:
+        """End an account for good: its call with BYE, its page, its registration; its block takes it from the store.
+
+        Where the block raises, the account is put into force again as it was. After it the account cannot come back.
+
+        Args:
+            account: which.
+            force: end a call in progress as well.
+
+        Raises:
+            AccountInCall: there is one, and nothing was changed.
+            AccountRemoved: it was removed already, or is being removed.
+        """
+
     def session(self, account: AccountId) -> Session:
         """Return the account's WhatsApp session; also for an account that was never configured."""
 

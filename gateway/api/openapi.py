@@ -16,6 +16,7 @@ _PROBLEM: Final = "application/problem+json"
 _PHRASES: Final = {
     400: "The request is wrong; every fault by field",
     401: "No valid API key",
+    403: "The key of an account, where an admin key is needed",
     404: "The account has nothing of that id",
     409: "The state does not allow it; `state` says which",
     429: "Too many requests; Retry-After says when to come back",
@@ -25,6 +26,8 @@ _PHRASES: Final = {
 _PARAMETERS: Final = {
     "id": "Its id",
     "delivery": "The delivery's id",
+    "name": "The account's name or id",
+    "key": "The key's id",
 }
 Mode = Literal["validation", "serialization"]
 
@@ -57,7 +60,12 @@ def describe() -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "`ponte keys create` makes keys"}
+                "key": {"type": "http", "scheme": "bearer", "description": "`ponte keys create` makes keys"},
+                "adminKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`ponte admin-keys create` makes admin keys",
+                },
             },
         },
     }
@@ -68,7 +76,7 @@ def _operation(one: Operation, refs: Any, schemas: dict[str, Any]) -> dict[str, 
         "operationId": one.name,
         "tags": [one.tag],
         "summary": one.summary,
-        "security": [{"key": []}] if one.key else [],
+        "security": [{"adminKey" if one.admin else "key": []}] if one.key else [],
         "parameters": _path_parameters(one.path) + _query_parameters(one, refs, schemas) + _headers(one),
         "responses": _responses(one, refs),
     }
@@ -137,7 +145,7 @@ def _responses(one: Operation, refs: Any) -> dict[str, Any]:
                 content["application/json"] = {"schema": refs[kind, "serialization"]}
         if content:
             answer["content"] = content
-    every = (401, 429, 500) if one.key else (500,)
+    every = (401, 429, 500, *((403,) if one.admin else ())) if one.key else (500,)
     for status in sorted({*one.errors, *every}):
         problem = {_PROBLEM: {"schema": refs[ProblemView, "serialization"]}}
         found[str(status)] = {"description": _PHRASES[status], "content": problem}

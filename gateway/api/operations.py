@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from gateway.api import account_schemas as accounts
 from gateway.api import described as d
 from gateway.api import schemas as s
 from gateway.api import session as sessions
@@ -27,6 +28,7 @@ class Operation:
         errors: statuses of its errors, beside those of every operation.
         key: whether it wants an API key.
         idempotent: whether it takes an Idempotency-Key.
+        admin: whether the key has to be an admin key.
     """
 
     method: str
@@ -40,6 +42,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     key: bool = True
     idempotent: bool = False
+    admin: bool = False
 
 
 def _action(name: str, summary: str, body: type[BaseModel] = s.NoFields, answers: Answers | None = None) -> Operation:
@@ -149,6 +152,30 @@ OPERATIONS: Final = (
     Operation(
         "post", "/session/takeover", "session", "takeOverSession", "Use WhatsApp here when another page took it",
         {200: sessions.SessionView}, errors=(409, 503),
+    ),
+    Operation(
+        "get", "/accounts", "accounts", "listAccounts", "The accounts of this gateway", {200: accounts.AccountList},
+        admin=True,
+    ),
+    Operation(
+        "post", "/accounts", "accounts", "createAccount", "Make an account and its first key",
+        {201: accounts.NewAccount}, body=accounts.AccountRequest, errors=(400, 409), admin=True,
+    ),
+    Operation(
+        "get", "/accounts/{name}", "accounts", "getAccount", "One account and its keys",
+        {200: accounts.AccountDetail}, errors=(404,), admin=True,
+    ),
+    Operation(
+        "delete", "/accounts/{name}", "accounts", "removeAccount", "End an account and delete what is stored of it",
+        {204: None}, query=accounts.RemovalQuery, errors=(400, 404, 409), admin=True,
+    ),
+    Operation(
+        "post", "/accounts/{name}/keys", "accounts", "createAccountKey", "Make one more key of an account",
+        {201: accounts.NewKey}, body=accounts.KeyRequest, errors=(400, 404, 409), admin=True,
+    ),
+    Operation(
+        "delete", "/accounts/{name}/keys/{key}", "accounts", "revokeAccountKey", "Revoke a key of an account",
+        {204: None}, errors=(404,), admin=True,
     ),
     Operation("get", "/livez", "operations", "getLive", "Whether the process lives", {200: d.Live}, key=False),
     Operation(

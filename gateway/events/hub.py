@@ -152,6 +152,12 @@ class EventHub:
         for one in self._subscriptions:
             one.end()
 
+    def end(self, account: AccountId) -> None:
+        """End the subscriptions of an account, since it was removed."""
+        for one in self._subscriptions:
+            if one.account == account:
+                one.end()
+
     def _tell(self, event: StoredEvent) -> None:
         for one in self._subscriptions:
             if one.account == event.account:

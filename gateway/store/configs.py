@@ -9,10 +9,11 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from gateway.domain.accounts import AccountRemoved
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.ids import AccountId
 from gateway.store.database import Database
-from gateway.store.models import BridgeConfigRow
+from gateway.store.models import AccountRow, BridgeConfigRow
 from gateway.store.secrets import SecretBox
 
 _SEALED: Final = frozenset({"sip_pass", "sip_listen_secret", "chrome_remote_url", "node_remote_helper"})
@@ -49,6 +50,7 @@ class BridgeConfigs:
         """Commit the account's configuration.
 
         Raises:
+            AccountRemoved: the account is there no more.
             StoreError: nothing was changed.
         """
         columns: dict[str, object] = {"account_id": account, "updated_at": datetime.now(UTC)}
@@ -62,6 +64,9 @@ class BridgeConfigs:
                 columns[field.name] = value
 
         def work(session: Session) -> None:
+            row = session.get(AccountRow, account)
+            if row is not None and row.removed_at is not None:
+                raise AccountRemoved  # while the change was on its way: its secrets must not come back
             session.merge(BridgeConfigRow(**columns))
 
         await self._database.write(work)

@@ -14,18 +14,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from gateway.domain.accounts import AccountExists, AccountRemoved
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId
 from gateway.store.database import Database
+from gateway.store.errors import ConstraintError
 from gateway.store.models import AccountRow, ApiKeyRow
 
+Which = Literal["any", "new", "known"]
 KEY_PREFIX: Final = "ponte_"  # lets secret scanners find keys that were committed by mistake
-_NO_HASH: Final = bytes(32)  # compared with where no row was found; nothing is known to hash to it
+NO_HASH: Final = bytes(32)  # compared with where no row was found; nothing is known to hash to it
 _MIN_CHOSEN_LENGTH: Final = 8
 _MAX_NAME_LENGTH: Final = 64
 _RIGHT_S: Final = 1.0  # how long a key that was right is believed, also where another process revokes it
@@ -61,28 +64,34 @@ class Keys:
         self._right: dict[bytes, tuple[AccountId, float]] = {}  # by hash: whose it is, and until when it is believed
 
     async def accounts(self) -> list[Account]:
-        """Return all accounts, oldest first."""
-        query = sa.select(AccountRow).order_by(AccountRow.created_at, AccountRow.id)
+        """Return all accounts that were not removed, oldest first."""
+        query = (
+            sa.select(AccountRow).where(AccountRow.removed_at.is_(None)).order_by(AccountRow.created_at, AccountRow.id)
+        )
         return await self._database.read(lambda session: [_account(row) for row in session.scalars(query)])
 
-    async def create(self, account_name: str, *, label: str = "", key: str | None = None) -> tuple[ApiKey, str]:
+    async def create(
+        self, account_name: str, *, label: str = "", key: str | None = None, account: Which = "any"
+    ) -> tuple[ApiKey, str]:
         """Make a key for the account of that name, and the account where there is none.
 
         Args:
             account_name: 1 to 64 printable characters.
             label: a note for the key's owner.
             key: the key itself, for sandboxes; default: a random one. A chosen key is only as strong as the choice.
+            account: whether it has to be a new one, or one that is there.
 
         Returns:
             The key's row and the key, which cannot be read again.
 
         Raises:
             ConfigError: a name or the chosen key is not usable.
+            AccountExists: it had to be a new account, and is none.
+            AccountRemoved: it had to be one that is there, and is none.
             StoreError: nothing was made.
         """
-        _check_name(account_name, "account")
-        if label:
-            _check_name(label, "label")
+        check_account_name(account_name)
+        check_label(label)
         if key is not None and not (
             len(key) >= _MIN_CHOSEN_LENGTH and key.isascii() and key.isprintable() and " " not in key
         ):
@@ -90,7 +99,12 @@ class Keys:
                 f"A chosen key must have at least {_MIN_CHOSEN_LENGTH} ASCII characters and no space", "key"
             )
         plain = key if key is not None else KEY_PREFIX + secrets.token_urlsafe(32)
-        row = await self._database.write(lambda session: _insert_key(session, account_name, label, plain))
+        try:
+            row = await self._database.write(lambda session: _insert_key(session, account_name, label, plain, account))
+        except ConstraintError:
+            if account == "new" and key is None:
+                raise AccountExists from None  # since a moment ago
+            raise
         return row, plain
 
     async def list(self, account_name: str | None = None) -> list[ApiKey]:
@@ -116,21 +130,25 @@ class Keys:
             return row is not None
 
         revoked = await self._database.write(work)
-        self._right.clear()
+        self.forget()
         return revoked
+
+    def forget(self) -> None:
+        """Believe no key that was right before: what it belongs to was changed in the store."""
+        self._right.clear()
 
     async def authenticate(self, presented: str) -> AccountId | None:
         """Return the account of a presented key, None where it is unknown or revoked.
 
         A key that was right is believed for a second, so that a client that asks often costs the calls nothing.
         """
-        digest = _digest(presented)
+        digest = digest_of(presented)
         known = self._right.get(digest)
         if known is not None and self._clock() < known[1]:
             return known[0]
         query = sa.select(ApiKeyRow).where(ApiKeyRow.key_hash == digest)
         row = await self._database.read(lambda session: session.scalars(query).one_or_none())
-        same = hmac.compare_digest(digest, row.key_hash if row is not None else _NO_HASH)
+        same = hmac.compare_digest(digest, row.key_hash if row is not None else NO_HASH)
         if not same or row is None or row.revoked_at is not None:
             self._right.pop(digest, None)
             return None
@@ -140,18 +158,25 @@ class Keys:
         return AccountId(row.account_id)
 
 
-def _digest(key: str) -> bytes:
+def digest_of(key: str) -> bytes:
+    """Return what is stored of a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _insert_key(session: Session, account_name: str, label: str, plain: str) -> ApiKey:
+def _insert_key(session: Session, account_name: str, label: str, plain: str, which: Which) -> ApiKey:
     now = datetime.now(UTC)
     account = session.scalars(sa.select(AccountRow).where(AccountRow.name == account_name)).one_or_none()
+    if which == "new" and account is not None:
+        raise AccountExists
+    if which == "known" and (account is None or account.removed_at is not None):
+        raise AccountRemoved
     if account is None:
-        account = AccountRow(id=secrets.token_hex(8), name=account_name, created_at=now)
+        account = AccountRow(id=secrets.token_hex(8), name=account_name, created_at=now, removed_at=None)
         session.add(account)
         session.flush()
-    digest = _digest(plain)
+    elif account.removed_at is not None:
+        raise ConfigError("This is the name of an account that was removed", "account")
+    digest = digest_of(plain)
     key = session.scalars(sa.select(ApiKeyRow).where(ApiKeyRow.key_hash == digest)).one_or_none()
     if key is not None:
         # A chosen key that is there already: the same call twice makes one key; for another account it is refused.
@@ -162,6 +187,17 @@ def _insert_key(session: Session, account_name: str, label: str, plain: str) -> 
     session.add(key)
     session.flush()
     return _api_key(key, account)
+
+
+def check_account_name(name: str) -> None:
+    """Raise a `ConfigError` where an account cannot have that name."""
+    _check_name(name, "account")
+
+
+def check_label(label: str) -> None:
+    """Raise a `ConfigError` where a key cannot have that label; an empty one is well."""
+    if label:
+        _check_name(label, "label")
 
 
 def _check_name(text: str, field: str) -> None:

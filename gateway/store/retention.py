@@ -44,9 +44,8 @@ async def purge(store: Store, now: datetime, *, call_days: int, event_days: int 
     """
     await store.idempotency.purge(now - _KEEP_KEYS)
     await store.events.trim(now - timedelta(days=event_days), event_keep)
-    if not call_days:
-        return 0
-    count = await store.calls.purge(now - timedelta(days=call_days))
+    count = await store.calls.purge(now - timedelta(days=call_days)) if call_days else 0
+    await store.accounts.purge(now)
     if count:
         structlog.get_logger(__name__).info("call_records_purged", count=count, older_than_days=call_days)
     return count

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from gateway.config import Settings
 from gateway.domain.ids import AccountId
+from gateway.store.accounts import StoredAccounts
+from gateway.store.admin_keys import AdminKeys
 from gateway.store.builds import SeenBuilds
 from gateway.store.calls import CallRecords, erase_records
 from gateway.store.configs import BridgeConfigs
@@ -28,7 +30,9 @@ class Store:
     """Accounts and keys, bridge configurations, call records.
 
     Attributes:
-        keys: accounts and API keys.
+        accounts: accounts as such.
+        keys: API keys of accounts.
+        admin_keys: keys that make and remove accounts.
         configs: bridge configurations.
         calls: call records.
         events: the log of events.
@@ -41,6 +45,8 @@ class Store:
     def __init__(self, database: Database, box: SecretBox) -> None:
         self._database = database
         self.keys = Keys(database)
+        self.accounts = StoredAccounts(database, self.keys.forget)
+        self.admin_keys = AdminKeys(database)
         self.configs = BridgeConfigs(database, box)
         self.calls = CallRecords(database)
         self.events = EventLog(database)

@@ -65,6 +65,8 @@ class FakeAccounts:
         self.controls: dict[CallId, FakeControl] = {}
         self.offers: list[tuple[AccountId, Offer]] = []
         self.refuse_offer: Exception | None = None
+        self.removed: list[AccountId] = []
+        self.refuse_removal: Exception | None = None
         self.page_session = PageSession()
         self.apply_delay = asyncio.Event()
         self.apply_delay.set()
@@ -80,6 +82,13 @@ class FakeAccounts:
         if self.refuse_apply is not None:
             raise self.refuse_apply
         self.applied.append((account, config))
+
+    @asynccontextmanager
+    async def removing(self, account: AccountId, *, force: bool) -> AsyncIterator[None]:
+        if self.refuse_removal is not None and not force:
+            raise self.refuse_removal
+        yield
+        self.removed.append(account)
 
     def session(self, account: AccountId) -> PageSession:
         return self.page_session

@@ -89,6 +89,99 @@ def test_keys_from_making_to_revoking(ponte: Callable[..., Done]) -> None:
     assert "no such key" in ponte("keys", "revoke", "nothing", expect=1).stderr
 
 
+def test_accounts_from_adding_to_removing(ponte: Callable[..., Done], tmp_path: Path) -> None:
+    key = ponte("accounts", "add", "acme", "--label", "first").stdout.strip()
+    assert re.fullmatch(r"ponte_[A-Za-z0-9_-]{43}", key)
+    assert "already" in ponte("accounts", "add", "acme", expect=1).stderr
+    second = ponte("accounts", "keys", "add", "acme").stdout.strip()
+    ponte("accounts", "add", "other")
+    shown = json.loads(ponte("accounts", "show", "acme", "--json").stdout)
+    assert [(one["label"], one["revoked_at"]) for one in shown["keys"]] == [("first", None), ("", None)]
+    assert (shown["enabled"], shown["open_calls"]) == (None, 0)
+    ids = [one["id"] for one in shown["keys"]]
+    assert "no such key" in ponte("accounts", "keys", "revoke", "other", ids[0], expect=1).stderr
+    assert ids[0] in ponte("accounts", "keys", "revoke", "acme", ids[0]).stdout
+    listed = ponte("accounts", "show", "acme").stdout
+    assert ("revoked" in listed, key in listed, second in listed) == (True, False, False)
+    # its Chrome profile goes with it, unless a Chrome has it open: then with that Chrome
+    profiles = tmp_path / "state" / "chrome"
+    (profiles / shown["id"] / "Default").mkdir(parents=True)
+    assert ponte("accounts", "remove", "acme").stdout == "Removed: acme\n"
+    assert not (profiles / shown["id"]).exists()
+    other = json.loads(ponte("accounts", "show", "other", "--json").stdout)["id"]
+    (profiles / other).mkdir()
+    (profiles / other / "SingletonLock").symlink_to("host-1")
+    with sqlite3.connect(tmp_path / "state" / "ponte.db") as database:
+        database.execute(
+            "INSERT INTO call_records (id, account_id, direction, origin, state, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            ("a", other, "sip_to_whatsapp", "sip", "ACTIVE", "2026-11-23 12:00:00"),
+        )
+    database.close()
+    assert "call in progress" in ponte("accounts", "remove", "other", expect=1).stderr
+    assert "in use" in ponte("accounts", "remove", "other", "--force").stderr
+    assert (profiles / other).exists()
+    assert ponte("accounts", "list").stdout == ""
+    assert f"other~{other}" in ponte("accounts", "list", "--removed").stdout
+    assert "No account" in ponte("accounts", "show", "acme", expect=2).stderr
+
+
+def test_admin_keys_from_making_to_revoking(ponte: Callable[..., Done]) -> None:
+    key = ponte("admin-keys", "create", "--label", "ops").stdout.strip()
+    assert re.fullmatch(r"ponte_admin_[A-Za-z0-9_-]{43}", key)
+    [row] = json.loads(ponte("admin-keys", "list", "--json").stdout)
+    assert (row["label"], row["revoked_at"]) == ("ops", None)
+    assert row["id"] in ponte("admin-keys", "revoke", row["id"]).stdout
+    listed = ponte("admin-keys", "list").stdout
+    assert ("revoked" in listed, key in listed) == (True, False)
+    assert "no such key" in ponte("admin-keys", "revoke", "nothing", expect=1).stderr
+
+
+def test_accounts_that_the_command_line_adds_and_removes_beside_a_running_gateway(
+    environment: dict[str, str], ponte: Callable[..., Done], tmp_path: Path
+) -> None:
+    environment |= {"PONTE_SIP_HOST": "127.0.0.1"}
+    admin = {"Authorization": f"Bearer {ponte('admin-keys', 'create').stdout.strip()}"}
+    body = {
+        "enabled": True, "sipListenUser": "in", "sipListenSecret": "s3cret-s3cret", "wasmServerIP": "127.0.0.1",
+        "chromeRemoteURL": f"ws://127.0.0.1:{free_ports()}",
+    }  # fmt: skip
+    with (
+        serving(environment, "--no-wasm") as (_, api_port),
+        httpx2.Client(base_url=f"http://127.0.0.1:{api_port}") as api,
+    ):
+        ports = {}
+        for name in ("stays", "goes"):
+            headers = {"Authorization": f"Bearer {ponte('accounts', 'add', name).stdout.strip()}"}
+            ports[name] = free_ports()
+            answer = api.post("/call/bridge/config", json=body | {"sipListenPort": ports[name]}, headers=headers)
+            assert answer.json()["state"]["listener"]["state"] == "listening"
+        gone = api.get("/accounts/goes", headers=admin).json()["id"]
+        profile = tmp_path / "state" / "chrome" / gone
+        profile.mkdir(parents=True)
+        (profile / "SingletonLock").symlink_to("host-1")
+        ponte("accounts", "remove", "goes")
+        for _ in range(300):
+            if not _listens(ports["goes"]) and not profile.exists():
+                break
+            _pause()
+        assert api.get("/call", headers=headers).status_code == 401
+        assert not _listens(ports["goes"])
+        assert not profile.exists()
+        assert _listens(ports["stays"])
+        assert api.get("/accounts/stays", headers=admin).json()["state"]["listener"]["state"] == "listening"
+        assert api.delete("/accounts/stays", headers=admin).status_code == 204
+        assert api.get("/accounts", headers=admin).json() == {"accounts": []}
+
+
+def _listens(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 def test_the_command_itself(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "gateway.cli", "keys", "create", "--key", "short"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
