@@ -12,7 +12,12 @@ from gateway.protocol.sdp.description import number
 
 SECURE_PROFILES: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 
-KEY_BYTES: Final = {"AES_CM_128_HMAC_SHA1_80": 30, "AES_CM_128_HMAC_SHA1_32": 30, "AEAD_AES_128_GCM": 28}
+KEY_BYTES: Final = {
+    "AES_CM_128_HMAC_SHA1_80": 30,
+    "AES_CM_128_HMAC_SHA1_32": 30,
+    "AEAD_AES_128_GCM": 28,
+    "AEAD_AES_256_GCM": 44,
+}
 """Master key and salt together, by suite (RFC 4568 section 6.2, RFC 7714 section 14.2). In the order of our offers."""
 
 _MAX_TAG: Final = 999_999_999  # 9 digits (RFC 4568 section 9.1)

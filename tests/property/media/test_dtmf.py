@@ -107,7 +107,7 @@ def test_any_crypto_line_is_read_or_ignored(text: str) -> None:
         assert crypto is None or len(crypto.key) == KEY_BYTES[crypto.suite]
 
 
-@given(st.integers(0, 999_999_999), st.sampled_from(sorted(KEY_BYTES)), st.binary(min_size=30, max_size=30))
+@given(st.integers(0, 999_999_999), st.sampled_from(sorted(KEY_BYTES)), st.binary(min_size=44, max_size=44))
 def test_a_crypto_line_is_read_back(tag: int, suite: str, key: bytes) -> None:
     crypto = Crypto(tag, suite, key[: KEY_BYTES[suite]])
     assert parse_crypto(crypto.value()) == crypto
