@@ -149,7 +149,8 @@ async def test_registers_and_registers_again_when_the_nonce_is_old(
 
 
 @pytest.mark.parametrize(
-    ("transport", "theirs", "algorithm"), [("udp", "tcp", "MD5"), ("tcp", "udp", "SHA-256"), ("tls", "udp", "SHA-256")]
+    ("transport", "theirs", "algorithm"),
+    [("udp", "tcp", "MD5"), ("udp", "tcp", "SHA-256"), ("tcp", "udp", "SHA-256"), ("tls", "udp", "SHA-256")],
 )
 async def test_linphone_calls_and_is_called(tmp_path: Path, transport: str, theirs: str, algorithm: str) -> None:
     async with (
