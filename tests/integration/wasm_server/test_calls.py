@@ -182,7 +182,7 @@ async def test_the_page_adds_little_delay(there: Rig) -> None:
     down = [mark["at"] - went for went, mark in zip(down_went, marks["received"], strict=True)]
     assert 0 < np.median(up) <= 0.060
     # the buffer tells how long it waits now, which may have grown since the bursts
-    assert 0 < np.median(down)
+    assert np.median(down) > 0
     assert np.mean(down) - waited_s <= 0.080
 
 
