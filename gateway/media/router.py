@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
+from gateway.domain.finish import finish
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
 from gateway.media.link import WEBRTC_PROFILES, MediaLink, OnLost
@@ -121,6 +122,9 @@ class PacketRouter(MediaPlane):
 
     async def close(self) -> None:
         """End the media of every call."""
+        await finish(self._close_all())
+
+    async def _close_all(self) -> None:
         for call_id in list(self._sessions):
             await self._close(call_id)
 

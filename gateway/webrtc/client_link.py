@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.domain.finish import finish
 from gateway.media.link import LinkUser, OnLost
 from gateway.media.ports import PortPool
 from gateway.protocol.sdp import Negotiated, NoCommonCodec, SdpSession, SessionDescription, parse_sdp
@@ -64,6 +65,7 @@ class ClientLink:
         self._candidates: list[str] = []
         self._remote: RemoteTransport | None = None
         self._profile = _OFFERED_PROFILE
+        self._bundled = True
         self._server: bool | None = None  # our DTLS role, once it is known
         self._beside: IcePath | None = None  # of an ICE restart, until it is connected
         self._written: SessionDescription | None = None
@@ -129,6 +131,7 @@ class ClientLink:
             raise
         if self._server is None:
             self._server = remote.setup == "active"
+        self._bundled = remote.bundled
         self._profile = next(m.profile for m in parse_sdp(offer).media if m.media == "audio" and "TLS" in m.profile)
         self._remote = remote
         if restart:
@@ -164,7 +167,7 @@ class ClientLink:
         own = OwnTransport(
             username, password, self._transports.fingerprint(), candidates, setup, self._user.ssrc, self._user.cname
         )
-        written = put_on(plain, own, self._profile)
+        written = put_on(plain, own, self._profile, bundled=self._bundled)
         last = self._written
         version = 1 if last is None else last.origin.version
         same = last is not None and replace(written, origin=last.origin) == last
@@ -321,14 +324,19 @@ class ClientLink:
         self._closed = True
         if self._goodbye is not None:
             self._goodbye.cancel()
+        await finish(self._end())
+
+    async def _end(self) -> None:
         tasks, beside = list(self._tasks), self._beside
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._transports is not None:
-            await self._transports.close()
-        if beside is not None:
-            await beside.close()
-        for port in self._ports:
-            self._pool.give_back(port)
+        try:
+            if self._transports is not None:
+                await self._transports.close()
+            if beside is not None:
+                await beside.close()
+        finally:
+            for port in self._ports:
+                self._pool.give_back(port)

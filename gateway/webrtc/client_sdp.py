@@ -45,6 +45,7 @@ class RemoteTransport:
         setup: its DTLS role: ``actpass``, ``active`` or ``passive`` (RFC 8842).
         candidates: values of ``a=candidate`` that carry an address. ``.local`` names are left out: looking them up
             costs a second, and the peer's own checks tell the same.
+        bundled: its audio is in a BUNDLE group.
     """
 
     username: str
@@ -53,6 +54,7 @@ class RemoteTransport:
     fingerprints: frozenset[tuple[str, str]]
     setup: str
     candidates: tuple[str, ...]
+    bundled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def _transport(description: SessionDescription, audio: MediaDescription) -> Remo
     group = next(
         (v.split()[1:] for k, v in description.attributes if k == "group" and v and v.startswith("BUNDLE")), []
     )
-    if group and audio.value("mid") in group:  # RFC 9143 section 7.1.3: the first m-line of the group tells for all
+    bundled = audio.value("mid") in group
+    if bundled:  # RFC 9143 section 7.1.3: the first m-line of the group tells for all
         sources += [one for one in description.media if one.value("mid") == group[0]]
 
     def value(name: str) -> str:
@@ -144,7 +147,7 @@ def _transport(description: SessionDescription, audio: MediaDescription) -> Remo
     candidates = [c for media in (audio, first) for c in _reachable(media)]
     return RemoteTransport(
         username, password, description.has("ice-lite"), fingerprints, setup,
-        tuple(dict.fromkeys(candidates))[:MAX_CANDIDATES],
+        tuple(dict.fromkeys(candidates))[:MAX_CANDIDATES], bundled,
     )  # fmt: skip
 
 
@@ -163,23 +166,24 @@ def _reachable(media: MediaDescription) -> list[str]:
     return found
 
 
-def put_on(plain: str, own: OwnTransport, profile: str) -> SessionDescription:
+def put_on(plain: str, own: OwnTransport, profile: str, *, bundled: bool = True) -> SessionDescription:
     """Return the description *plain* of ours with our transport, complete: no candidate comes later.
 
     Args:
         plain: by `SdpSession`, with one m-line that is not refused.
         own: the transport.
         profile: the one that was offered, of `WEBRTC_PROFILES`.
+        bundled: name the audio in a BUNDLE group. Not in the answer to an offer without (RFC 9143 section 7.3.1).
     """
     description = parse_sdp(plain)
     media = list(description.media)
     index = next(n for n, one in enumerate(media) if one.port)
     audio = media[index]
-    mid = audio.value("mid") or "0"
+    mid = audio.value("mid") or ("0" if bundled else None)
     host, port = own.candidates[0].split()[4:6]
     attributes: list[Attribute] = [one for one in audio.attributes if one[0] not in _TRANSPORT and one[0] != "mid"]
     attributes += [
-        ("mid", mid),
+        *([("mid", mid)] if mid is not None else []),
         ("rtcp-mux", None),
         ("msid", f"{own.cname} audio"),
         ("ssrc", f"{own.ssrc} cname:{own.cname}"),
@@ -196,5 +200,9 @@ def put_on(plain: str, own: OwnTransport, profile: str) -> SessionDescription:
         origin=replace(description.origin, address=host),
         address=host,
         media=tuple(media),
-        attributes=(*description.attributes, ("group", f"BUNDLE {mid}"), ("msid-semantic", f"WMS {own.cname}")),
+        attributes=(
+            *description.attributes,
+            *([("group", f"BUNDLE {mid}")] if bundled else []),
+            ("msid-semantic", f"WMS {own.cname}"),
+        ),
     )

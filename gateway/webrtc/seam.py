@@ -21,6 +21,7 @@ from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceServe
 from aiortc.rtcdtlstransport import RTCDtlsParameters
 
 from gateway.domain.errors import ConfigError, PonteError
+from gateway.domain.finish import finish
 
 _PACKET_BYTES: Final = 2048  # over an Ethernet MTU; asyncio's default makes a 256 KiB object per packet
 _CLOSE_TIMEOUT_S: Final = 2.0  # nothing of the peer is waited for: a few turns of the event loop are enough
@@ -203,18 +204,22 @@ class IcePath:
         return True
 
     async def close(self) -> None:
-        """Close the sockets."""
-        task = asyncio.current_task()
-        cancelled_before = task.cancelling() if task is not None else 0
+        """Close the sockets, though the caller is cancelled meanwhile."""
+        # In a task of its own also because aioice takes a cancellation of ours for that of its consent task.
+        await finish(self._close())
+
+    async def _close(self) -> None:
         for opened in self._sockets:
             opened.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await self.ice.stop()
-                await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
-        # aioice cancels its consent task and waits for it, and takes a cancellation of ours for that task's.
-        if task is not None and task.cancelling() > cancelled_before:
-            raise asyncio.CancelledError
+        protocols = list(_need(self._connection, "_protocols"))
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                    await self.ice.stop()
+                    await self._connection.close()  # where ICE was never started, stop() leaves the sockets open
+        finally:  # whatever aioice waited for, or stumbled over
+            for protocol in protocols:
+                protocol.transport.abort()
 
 
 class Transports:
@@ -365,10 +370,18 @@ class Transports:
         return session is not None and self.path.send(session.protect_rtcp, packet)
 
     async def close(self) -> None:
-        """Say goodbye to the peer and close the sockets."""
+        """Say goodbye to the peer and close the sockets, though the caller is cancelled meanwhile."""
+        await finish(self._close())
+
+    async def _close(self) -> None:
         self._rx_srtp = self._tx_srtp = None
         pump = _need(self.dtls, "_task")
-        await self.dtls.stop()
-        if pump is not None:
-            await asyncio.wait([pump], timeout=_CLOSE_TIMEOUT_S)
-        await self.path.close()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self.dtls.stop()
+                if pump is not None:
+                    await asyncio.wait([pump])
+        except TimeoutError:
+            pass
+        finally:
+            await self.path.close()

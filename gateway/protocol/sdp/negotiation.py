@@ -183,6 +183,9 @@ class SdpSession:
         audio = self._extended(
             audio, self._offered_crypto, mux=self.negotiated is not None and self.negotiated.rtcp_mux
         )
+        mid = self._lines[self._index].value("mid") if self._lines else None
+        if mid is not None:  # it names the m-line for the whole session
+            audio = replace(audio, attributes=(*audio.attributes, ("mid", mid)))
         lines = list(self._lines) or [audio]
         lines[self._index] = audio
         self._offered = {number: name for name, number in numbers.items()}
@@ -328,7 +331,7 @@ class SdpSession:
         return Negotiated(
             codec=codec,
             payload_type=codecs[codec],
-            ptime_ms=_ptime(audio, description) or self._ptime_ms,
+            ptime_ms=_ptime(audio, description, self._ptime_ms),
             direction=direction,
             events={EVENT_CLOCKS_HZ[name]: n for n, name in send.items() if name in EVENT_CLOCKS_HZ},
             remote=(host, audio.port),
@@ -409,12 +412,12 @@ def _direction(media: MediaDescription, description: SessionDescription) -> Hold
     return "sendrecv"
 
 
-def _ptime(media: MediaDescription, description: SessionDescription) -> int | None:
-    """Return the ptime asked for, None where there is none or it makes no sense."""
+def _ptime(media: MediaDescription, description: SessionDescription, default_ms: int) -> int:
+    """Return the ptime asked for, *default_ms* where there is none or it makes no sense; no more than maxptime."""
     text = (media.value("ptime") or description.value("ptime") or "").strip()
     limit = number((media.value("maxptime") or "").strip(), 10, 1000) or 60
     asked = number(text.partition(".")[0], 10, 60)
-    return None if asked is None else min(asked, limit)
+    return min(asked or default_ms, limit)
 
 
 def _rtcp(media: MediaDescription, host: str) -> tuple[str, int]:

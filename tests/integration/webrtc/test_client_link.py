@@ -29,6 +29,7 @@ from gateway.webrtc.client_sdp import NOWHERE, OwnTransport, put_on, take_off
 from gateway.webrtc.seam import IcePath, Transports
 from tests.integration.media.test_router import Page
 from tests.support.audio import Samples, fit_sine
+from tests.support.ports import free_ports
 from tests.support.webrtc_peer import Peer
 
 pytestmark = pytest.mark.integration
@@ -53,9 +54,9 @@ async def no_task_is_left() -> AsyncIterator[None]:
     assert not [task for task in left if any(name in repr(task) for name in ("webrtc", "aiortc", "aioice"))]
 
 
-def router_with(settings: ClientLinkSettings) -> PacketRouter:
+def router_with(settings: ClientLinkSettings, ports: tuple[int, int] = (38_000, 38_999)) -> PacketRouter:
     return PacketRouter(
-        port_range=(38_000, 38_999), port_rest_s=0.0, rtcp_interval_s=0.3,
+        port_range=ports, port_rest_s=0.0, rtcp_interval_s=0.3,
         codecs=("PCMU", "PCMA"),  # what the page of this test speaks
         webrtc_link=lambda pool: ClientLink(pool, settings),
     )  # fmt: skip
@@ -411,3 +412,52 @@ async def test_datagrams_of_strangers_do_no_harm(router: PacketRouter, peer: Pee
         await spray()
     await assert_both_hear(peer, page)
     assert not faults
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+async def test_the_port_is_free_again_though_the_end_of_the_call_is_cancelled(
+    peer: Peer, page: SpeakingPage, steps: int, connected: bool
+) -> None:
+    low = free_ports(3)
+    router = router_with(SETTINGS, (low, low + 2))  # a single pair
+    offer = await peer.offer()
+    answer, _ = await router.answer_offer(CALL, offer, local_address=HOST)
+    router.connect(CALL, page)
+    if connected:
+        await peer.accept(answer)
+        await until(lambda: len(page.heard) > 2)
+    ending = asyncio.ensure_future(router.delete(CALL))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.wait([ending])
+    await asyncio.sleep(0.01)
+    again, _ = await router.answer_offer(CallId("next"), offer, local_address=HOST)
+    port = parse_sdp(again).media[0].port
+    assert port == parse_sdp(answer).media[0].port
+    await router.close()
+
+
+async def test_the_mid_of_the_client_is_kept_in_our_offers_too(router: PacketRouter, peer: Peer) -> None:
+    """A browser takes another mid for m-lines in another order, and refuses the offer (RFC 9429 section 5.2.2)."""
+    offer = (await peer.offer()).replace("a=mid:0", "a=mid:audio").replace("BUNDLE 0", "BUNDLE audio")
+    answer, _ = await router.answer_offer(CALL, offer, local_address=HOST)
+    again = parse_sdp(await router.reoffer(CALL, local_address=HOST))
+    for written in (parse_sdp(answer), again):
+        assert written.media[0].value("mid") == "audio"
+        assert written.value("group") == "BUNDLE audio"
+
+
+@pytest.mark.parametrize("mid", [None, "0"])
+async def test_a_client_that_does_not_bundle_is_not_answered_with_a_bundle(
+    router: PacketRouter, peer: Peer, mid: str | None
+) -> None:
+    """RFC 9143 section 7.3.1: a group of the answer holds nothing that was not in one of the offer."""
+    lines = [x for x in (await peer.offer()).splitlines() if not x.startswith(("a=group", "a=mid"))]
+    lines += [] if mid is None else [f"a=mid:{mid}"]
+    offer = "\r\n".join(lines) + "\r\n"
+    answer, _ = await router.answer_offer(CALL, offer, local_address=HOST)
+    written = parse_sdp(answer)
+    assert written.value("group") is None
+    assert written.media[0].value("mid") == mid

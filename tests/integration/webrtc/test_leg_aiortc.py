@@ -390,3 +390,19 @@ async def test_a_cancellation_is_not_lost_in_the_close(leg: WebRtcLeg, page: Pag
     await asyncio.wait([closing])
     assert closing.cancelled()
     assert not went_on
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+async def test_sockets_are_closed_though_the_close_is_cancelled(leg: WebRtcLeg, page: Page, steps: int) -> None:
+    """An account that is ended while its page is just lost cancels the close of the leg, anywhere in it."""
+    await leg.accept(await page.answer(await leg.offer()))
+    await page.connected()
+    opened = [one.transport.get_extra_info("socket") for one in leg._transports.path._connection._protocols]
+    assert opened
+    closing = asyncio.ensure_future(leg.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    await asyncio.sleep(0.01)
+    assert [one.fileno() for one in opened] == [-1] * len(opened)

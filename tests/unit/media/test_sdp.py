@@ -243,6 +243,8 @@ def test_an_offer_without_an_address_is_malformed() -> None:
         (["a=ptime:30"], 30),
         (["a=ptime:20.0"], 20),
         (["a=ptime:40", "a=maxptime:30"], 30),
+        (["a=maxptime:10"], 10),
+        (["a=maxptime:150"], 20),
         (["a=ptime:0"], 20),
         (["a=ptime:x"], 20),
         (["a=ptime"], 20),
