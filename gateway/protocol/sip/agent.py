@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sipmessage import Headers, Request
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.content import contacts_hold, encoded, takes_sdp
+from gateway.protocol.sip.content import contacts_hold, takes_sdp, unknown_tags, unreadable
 from gateway.protocol.sip.dialog import DialogKey
 from gateway.protocol.sip.dialog_info import EVENT, DialogView
 from gateway.protocol.sip.digest import DigestClient
@@ -301,7 +301,8 @@ class Agent:
         if invite is None:
             self._reply(request, flow, 481, now)
             return
-        self._reply(request, flow, 200, now)
+        # section 9.2: with the tag that the INVITE's answers have
+        self._reply_raw(200, request.headers, request.via, flow, now, to_tag=invite.to_tag)
         if not invite.answered and invite.on_cancel is not None:
             invite.on_cancel(request, now)
 
@@ -319,7 +320,7 @@ class Agent:
             self._reply(request, flow, 400, now)
         elif method not in {"INVITE", "OPTIONS", "SUBSCRIBE", "REGISTER"}:
             self._reply(request, flow, 405, now, [("Allow", ALLOW)])
-        elif unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
+        elif unsupported := unknown_tags(request, self._engine.supported):
             self._reply(request, flow, 420, now, [("Unsupported", ", ".join(unsupported))])
         elif method == "OPTIONS":
             self._on_options(request, flow, now)
@@ -398,7 +399,7 @@ class Agent:
             self._reply(
                 request, flow, 503, now, [("Retry-After", str(endpoint.retry_after_s)), ("Reason", str(reason))]
             )
-        elif (request.body.strip() and request.sdp is None) or encoded(request):
+        elif unreadable(request):
             self._reply(request, flow, 415, now, [("Accept", SDP), ("Accept-Encoding", "identity")])
         elif not takes_sdp(request):
             self._reply(request, flow, 406, now)
@@ -467,11 +468,12 @@ class Agent:
         self._reply_raw(status, request.headers, request.via, flow, now, extra)
 
     def _reply_raw(
-        self, status: int, headers: Headers, via: Via, flow: Flow, now: float, extra: Sequence[tuple[str, str]] = ()
-    ) -> None:
+        self, status: int, headers: Headers, via: Via, flow: Flow, now: float, extra: Sequence[tuple[str, str]] = (),
+        *, to_tag: str = "",
+    ) -> None:  # fmt: skip
         if not self._guard.may_answer(status, flow.remote[0], now):
             return
-        response = make_response(status, headers, via, flow, to_tag=self._stateless_tag(headers), extra=extra)
+        response = make_response(status, headers, via, flow, to_tag=to_tag or self._stateless_tag(headers), extra=extra)
         self._engine.layer.count_answer((headers.get("CSeq") or "").rpartition(" ")[2], status)
         # a stranger who closed its connection is not called back
         self._engine.emit(Transmit(flow if flow.reliable else reply_flow(via, flow), to_bytes(response)))

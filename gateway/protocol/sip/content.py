@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gateway.domain.errors import RemoteProtocolError
-from gateway.protocol.sip.message import SDP, IncomingRequest
+from gateway.protocol.sip.message import SDP, IncomingRequest, IncomingResponse
 from gateway.protocol.sip.text import parse_name_addrs
+
+
+def option_tags(message: IncomingRequest | IncomingResponse, name: str) -> list[str]:
+    """Return the option tags of Require or Supported in lower case: tokens know no case (RFC 3261 section 7.3.1)."""
+    return [tag.lower() for tag in message.list_header(name)]
+
+
+def unknown_tags(request: IncomingRequest, supported: Collection[str]) -> list[str]:
+    """Return what a request requires beyond *supported*, as it was written."""
+    return [tag for tag in request.list_header("Require") if tag.lower() not in supported]
 
 
 def contacts_hold(request: IncomingRequest) -> bool:
@@ -14,6 +26,14 @@ def contacts_hold(request: IncomingRequest) -> bool:
     except RemoteProtocolError:
         return False
     return True
+
+
+def unreadable(request: IncomingRequest) -> bool:
+    """Return whether there is a body that we do not understand, and may not pass over (RFC 3261 section 8.2.3)."""
+    if not request.body.strip() or (request.sdp is not None and not encoded(request)):
+        return False
+    disposition = (request.header("Content-Disposition") or "").lower()
+    return "optional" not in (piece.partition("=")[2].strip(' "') for piece in disposition.split(";")[1:])
 
 
 def takes_sdp(request: IncomingRequest) -> bool:

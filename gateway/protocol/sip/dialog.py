@@ -140,11 +140,13 @@ def _is_behind_nat(host: str, source: str) -> bool:
     return ipaddress.ip_address(host).is_private and not ipaddress.ip_address(source).is_private
 
 
-def contact_uri(flow: Flow, user: str) -> str:
-    """Return our Contact URI for a flow."""
+def contact_uri(flow: Flow, user: str, *, secure: bool = False) -> str:
+    """Return our Contact URI for a flow; *secure*: a SIPS URI, where the flow is over TLS."""
     host, port = flow.local
     at = f"{escape_user(user)}@" if user else ""
     # RFC 7118 section 5.4: "ws" stands for both kinds of WebSocket
     transport = "ws" if flow.is_websocket else flow.transport
     suffix = "" if transport == "udp" else f";transport={transport}"
+    if secure and flow.transport in {"tls", "wss"}:
+        return f"sips:{at}{bracketed(host)}:{port}" + (suffix if flow.is_websocket else "")
     return f"sip:{at}{bracketed(host)}:{port}{suffix}"

@@ -31,6 +31,8 @@ def parse_auth(value: str) -> dict[str, str]:
     if len(pieces) > _MOST_PARAMS:
         raise RemoteProtocolError("too many digest parameters")
     for piece in pieces:
+        if not piece.strip():
+            continue  # a comma too many, as some servers leave at the end
         name, equals, text = piece.partition("=")
         name = name.strip().lower()
         if not equals or not is_token(name) or name in params:

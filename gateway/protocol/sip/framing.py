@@ -8,7 +8,7 @@ from typing import Final
 from gateway.domain.errors import RemoteProtocolError
 from gateway.protocol.sip.text import parse_int
 
-_LENGTH: Final = re.compile(rb"\r\n(?:content-length|l)[ \t]*:([^\r\n]*)", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE)
 PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
 

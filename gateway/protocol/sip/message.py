@@ -358,6 +358,8 @@ def make_response(
     for name in ("From", "To", "Call-ID", "CSeq"):
         if value := headers.get(name):  # a malformed request that is answered may lack one
             out.set(name, value)
+    if status == 100 and (timestamp := headers.get("Timestamp")):
+        out.set("Timestamp", timestamp)  # section 8.2.6.1; we answer at once, so there is no delay to add
     to = headers.get("To")
     if to_tag and status > 100 and to and not _has_tag(to):
         out.set("To", f"{to};tag={to_tag}")

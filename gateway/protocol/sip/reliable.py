@@ -8,6 +8,7 @@ from typing import Final
 from sipmessage import Response
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.content import option_tags
 from gateway.protocol.sip.message import IncomingRequest, IncomingResponse
 from gateway.protocol.sip.text import parse_int
 from gateway.protocol.sip.timers import Timer, TimerCallback, TimerHeap, Timers
@@ -105,7 +106,7 @@ def parse_rack(value: str | None) -> tuple[int, int, str]:
 def reliable_number(response: IncomingResponse) -> int | None:
     """Return the RSeq of a provisional answer that wants a PRACK, else None (section 4)."""
     try:
-        if response.status == 100 or RELIABLE not in response.list_header("Require"):
+        if response.status == 100 or RELIABLE not in option_tags(response, "Require"):
             return None
         return parse_int(response.header("RSeq") or "", "RSeq", _MOST)
     except RemoteProtocolError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sipmessage import Request
 
 from gateway.domain.errors import LocalProtocolError
+from gateway.protocol.sip.content import unknown_tags, unreadable
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import ALLOW, Acked, AuthenticatedRequest, Engine, FinalCallback, ReinviteDone
 from gateway.protocol.sip.events import Ended, Info, Reason, Refer, ReInvite, parse_reason
@@ -13,7 +14,7 @@ from gateway.protocol.sip.message import SDP, IncomingRequest, IncomingResponse,
 from gateway.protocol.sip.refer import Referral, parse_refer_to
 from gateway.protocol.sip.session_timer import SessionTimer, too_brief
 from gateway.protocol.sip.timers import Timer
-from gateway.protocol.sip.transactions import ServerTransaction
+from gateway.protocol.sip.transactions import KNOWN_METHODS, ServerTransaction
 from gateway.protocol.sip.usage import InviteUsage, SessionState
 
 __all__ = ["Session", "SessionState"]
@@ -74,7 +75,7 @@ class Session(InviteUsage):
             transaction.respond(self._response(transaction, 500), now)
             return
         dialog.remote_cseq = request.cseq
-        if unsupported := [tag for tag in request.list_header("Require") if tag not in self._engine.supported]:
+        if unsupported := unknown_tags(request, self._engine.supported):
             response = self._response(transaction, 420)
             response.headers.set("Unsupported", ", ".join(unsupported))
             transaction.respond(response, now)
@@ -88,11 +89,17 @@ class Session(InviteUsage):
         elif request.method == "REFER":
             self._on_refer(transaction, now)
         else:
-            status = {"OPTIONS": 200, "SUBSCRIBE": 489}.get(request.method, 405)  # a REFER's subscription is its own
-            response = self._response(transaction, status)
-            response.headers.set("Allow", ALLOW)
-            response.headers.set("Accept", SDP)
-            transaction.respond(response, now)
+            self._on_other(transaction, now)
+
+    def _on_other(self, transaction: ServerTransaction, now: float) -> None:
+        method = transaction.request.method
+        # a REFER's subscription is its own, and we subscribe to nothing
+        status = {"OPTIONS": 200, "SUBSCRIBE": 489, "NOTIFY": 481}.get(method, 405 if method in KNOWN_METHODS else 501)
+        response = self._response(transaction, status)
+        response.headers.set("Allow", ALLOW)
+        response.headers.set("Accept", SDP)
+        response.headers.set("Supported", ", ".join(sorted(self._engine.supported)))
+        transaction.respond(response, now)
 
     def _on_bye(self, transaction: ServerTransaction, now: float) -> None:
         transaction.respond(self._response(transaction, 200), now)
@@ -148,7 +155,12 @@ class Session(InviteUsage):
             self._refuse_offer(transaction, 500 if request.method == "INVITE" or request.body else 0, now)
         elif brief := too_brief(request, self._engine.limits.min_se_s):
             transaction.respond(transaction.make(422, extra=brief), now)
-        elif request.method == "UPDATE" and not request.body:
+        elif unreadable(request):
+            response = self._response(transaction, 415)
+            response.headers.set("Accept", SDP)
+            response.headers.set("Accept-Encoding", "identity")
+            transaction.respond(response, now)
+        elif request.method == "UPDATE" and request.sdp is None:
             self.dialog.refresh_target(request, transaction.flow)
             response = self._response(transaction, 200)
             self._describe(response, transaction.flow)
@@ -158,10 +170,6 @@ class Session(InviteUsage):
             self._refuse_offer(transaction, 500, now)
         elif self._reinvite is not None:
             self._refuse_offer(transaction, 491, now)
-        elif request.body and request.sdp is None:
-            response = self._response(transaction, 415)
-            response.headers.set("Accept", SDP)
-            transaction.respond(response, now)
         else:
             self._pending = (next(self._engine.ids), transaction)
             transaction.on_cancel = lambda _, now: self._on_reinvite_cancel(transaction, now)

@@ -12,6 +12,7 @@ from typing import Final
 from sipmessage import Headers
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sip.content import option_tags
 from gateway.protocol.sip.message import IncomingRequest, IncomingResponse
 from gateway.protocol.sip.text import parse_int, parse_params, split_list
 from gateway.protocol.sip.timers import Timer, TimerCallback, TimerHeap
@@ -58,7 +59,7 @@ def parse_min_se(value: str | None, floor_s: int = LEAST_INTERVAL_S) -> int:
 def knows_timers(message: IncomingRequest) -> bool:
     """Whether who sent *message* has session timers."""
     try:
-        return TIMER in message.list_header("Supported")
+        return TIMER in option_tags(message, "Supported")
     except RemoteProtocolError:
         return False
 

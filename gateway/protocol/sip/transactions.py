@@ -337,7 +337,7 @@ class ServerTransaction:
 
     __slots__ = (
         "_interval", "_last", "_layer", "_reply_flow", "_retransmit", "_timeout", "flow", "key", "on_cancel",
-        "request", "state",
+        "request", "state", "to_tag",
     )  # fmt: skip
 
     def __init__(self, layer: TransactionLayer, key: ServerKey, request: IncomingRequest, flow: Flow) -> None:
@@ -352,6 +352,7 @@ class ServerTransaction:
         self._retransmit: Timer | None = None
         self._timeout: Timer | None = None
         self.on_cancel: Callable[[IncomingRequest, float], None] | None = None
+        self.to_tag = ""
 
     @property
     def answered(self) -> bool:
@@ -361,6 +362,7 @@ class ServerTransaction:
     def make(self, status: int, *, to_tag: str = "", extra: list[tuple[str, str]] | None = None) -> Response:
         """Build a response to this transaction's request."""
         request = self.request
+        self.to_tag = to_tag or self.to_tag
         return make_response(status, request.headers, request.via, self.flow, to_tag=to_tag, extra=extra or [])
 
     def transmit(self, data: bytes) -> None:

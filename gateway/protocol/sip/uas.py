@@ -5,6 +5,7 @@ from __future__ import annotations
 from sipmessage import Response
 
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
+from gateway.protocol.sip.content import option_tags
 from gateway.protocol.sip.dialog import Dialog, contact_of, record_routes
 from gateway.protocol.sip.digest import DigestClient
 from gateway.protocol.sip.engine import Engine
@@ -12,7 +13,7 @@ from gateway.protocol.sip.events import Cancelled, Reason, parse_reason
 from gateway.protocol.sip.message import IncomingRequest, set_sdp
 from gateway.protocol.sip.reliable import RELIABLE, ReliableProvisionals
 from gateway.protocol.sip.session import Session, SessionState
-from gateway.protocol.sip.text import NameAddr, parse_name_addrs, parse_uri
+from gateway.protocol.sip.text import NameAddr, parse_name_addr, parse_name_addrs, parse_uri
 from gateway.protocol.sip.timers import Timer
 from gateway.protocol.sip.transactions import ServerTransaction
 
@@ -43,9 +44,12 @@ class ServerSession(Session):
             target = request.from_.uri  # RFC 2543 asks for neither
         if not target:
             raise RemoteProtocolError("Contact is missing or malformed")  # section 8.1.1.8: exactly one
+        top = parse_name_addr(routes[0]).uri if routes else target
+        secure = "sips" in {request.uri.scheme, parse_uri(top).scheme}
         super().__init__(engine, transaction.flow, auth, contact_user, endpoint)
         self.request = request
         self.call_id = request.call_id
+        self.secure = secure
         self._transaction = transaction
         tag = engine.token()
         self._set_dialog(
@@ -57,7 +61,7 @@ class ServerSession(Session):
         self._note_allowed(request)
         self._last_provisional = 0
         self._reliable: ReliableProvisionals | None = None
-        if RELIABLE in request.list_header("Require"):
+        if RELIABLE in option_tags(request, "Require"):
             self._reliable = ReliableProvisionals(
                 transaction, engine.timers, engine.heap, engine.jitter, self._never_acknowledged
             )

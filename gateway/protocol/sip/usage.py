@@ -69,6 +69,7 @@ class InviteUsage(ABC):
         self._contact_user = contact_user
         self.gruu = ""  # stands in Contact instead of the address of the flow (RFC 5627)
         self.keeps_flow = False  # the registrar is asked to call us by the flow we came by (RFC 5626 section 4.3)
+        self.secure = False  # a SIPS URI stands in Contact (RFC 3261 section 12.1.1)
         self._dialog: Dialog | None = None
         self._unacked: _Unacked | None = None
         self._bye_waits: list[Reason | None] = []
@@ -128,7 +129,9 @@ class InviteUsage(ABC):
 
     def _describe(self, message: Request | Response, flow: Flow) -> None:
         """Add Contact, Allow and Supported, as INVITE, UPDATE and their 2xx carry them."""
-        uri = self.gruu or contact_uri(flow, self._contact_user) + (";ob" if self.keeps_flow else "")
+        uri = self.gruu or contact_uri(flow, self._contact_user, secure=self.secure) + (
+            ";ob" if self.keeps_flow else ""
+        )
         message.headers.set("Contact", f"<{uri}>")
         message.headers.set("Allow", ALLOW)
         if self._engine.supported:
@@ -191,6 +194,9 @@ class InviteUsage(ABC):
 
     def _send_bye(self, reason: Reason | None, now: float, event: Ended) -> None:
         self._move(SessionState.ENDING)
+        # a call that is found dead before its ACK came waits for none any more, nor a BYE that waited for it
+        self._stop_unacked()
+        self._bye_waits.clear()
 
         def make() -> Request:
             request = self.dialog.request("BYE")
