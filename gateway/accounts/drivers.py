@@ -9,7 +9,7 @@ from typing import Any
 from gateway.accounts.page_config import PageLinkSettings
 from gateway.browser import BrowserEndpoint, PageTarget
 from gateway.browser.inject import SCRIPT, WHATSAPP
-from gateway.domain.ids import AccountId
+from gateway.domain.ids import AccountId, PageCallId
 from gateway.page.driver import PageListener
 from gateway.page.script import Script, ScriptDriver, load_script
 from gateway.page.whatsapp import WhatsAppDriver
@@ -38,6 +38,7 @@ def make_driver(
     endpoint: BrowserEndpoint,
     settings: PageLinkSettings,
     account_id: AccountId,
+    left: set[PageCallId],
 ) -> tuple[Driver, Coroutine[Any, Any, None]]:
     """Return the page's driver, and what has to run beside it.
 
@@ -48,9 +49,11 @@ def make_driver(
         endpoint: the page's Chrome.
         settings: process settings.
         account_id: whose page.
+        left: see `WhatsAppDriver`; the same one for each driver of an account.
     """
     if script is None:
-        return WhatsAppDriver(target, listener, force_gates=settings.force_gates(account_id)), _nothing()
+        gates = settings.force_gates(account_id)
+        return WhatsAppDriver(target, listener, force_gates=gates, left=left), _nothing()
     driver = ScriptDriver(target, listener, script=script, endpoint=endpoint, http=settings.browser.http)
     return driver, driver.run()
 

@@ -21,6 +21,7 @@ from gateway.accounts.page_session import PageSession
 from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page, throwaway_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
+from gateway.domain.ids import PageCallId
 from gateway.domain.states import PageState
 from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.script import Script
@@ -92,6 +93,7 @@ class PageLink:
         self._leg: WebRtcLeg | None = None
         self._port = PagePort()
         self._claim = Claim()
+        self._left: set[PageCallId] = set()
         self._reloading = False
         self._stir = asyncio.Event()
         self._log = structlog.get_logger("ponte.page_link")
@@ -176,7 +178,9 @@ class PageLink:
             on_qr=session.on_qr,
             on_link_code=session.on_link_code,
         )
-        driver, work = make_driver(script, target, listener, place.endpoint, self._settings, self.config.account_id)
+        driver, work = make_driver(
+            script, target, listener, place.endpoint, self._settings, self.config.account_id, self._left
+        )
 
         def on_document() -> None:
             self._reloading = False

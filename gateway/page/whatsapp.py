@@ -58,6 +58,7 @@ class WhatsAppCall:
         self.page_call_id = page_call_id
         self.peer = peer
         self.outgoing = outgoing
+        self.up = outgoing  # somebody talks, or waits for an answer, through us
         self._target = target
         self._progress = PageCallProgress(outgoing=outgoing)
         self._events: asyncio.Queue[PageCallEvent] = asyncio.Queue(_EVENTS_PER_CALL)
@@ -73,6 +74,7 @@ class WhatsAppCall:
 
     async def accept(self) -> None:
         """Answer, with audio only; of a caller who is gone `next_event` tells."""
+        self.up = True
         with _when_over():
             await self._target.call("accept", self.page_call_id)
 
@@ -113,12 +115,21 @@ class WhatsAppDriver:
         target: the attached and injected page.
         listener: who is told of states, incoming calls and the media leg.
         force_gates: pretend that WhatsApp has enabled calls for the account where it has not.
+        left: calls that were up when the page was out of reach; they are ended once it is back. The driver adds those
+            that it loses, for the driver after it.
 
     Attributes:
         probe: what the page said last when it was asked for all that it has; None before that.
     """
 
-    def __init__(self, target: PageTarget, listener: PageListener, *, force_gates: bool = False) -> None:
+    def __init__(
+        self,
+        target: PageTarget,
+        listener: PageListener,
+        *,
+        force_gates: bool = False,
+        left: set[PageCallId] | None = None,
+    ) -> None:
         self.state = PageState.INJECTING
         self.detail = "waiting for WhatsApp Web to start"
         self.own_number: str | None = None
@@ -128,6 +139,7 @@ class WhatsAppDriver:
         self._target = target
         self._listener = listener
         self._force_gates = force_gates
+        self._left = set() if left is None else left
         self._calls: dict[PageCallId, WhatsAppCall] = {}
         self._dialing = 0
         self._log = structlog.get_logger("ponte.page")
@@ -184,7 +196,14 @@ class WhatsAppDriver:
                 self._log.info("page_log", page_level=level, message=message)
 
     def on_lost(self, why: str, state: PageState = PageState.LOST) -> None:
-        """Take the loss of the page or of its document: its calls are over."""
+        """Take the loss of the page or of its document: its calls are over.
+
+        WhatsApp's own side of a call that was up goes on in a page that is only out of reach, and ends with a document.
+        """
+        if state is PageState.LOST:
+            self._left.update(call.page_call_id for call in self._calls.values() if call.up and not call.ended)
+        else:
+            self._left.clear()
         for call in list(self._calls.values()):
             call.on_lost(t.PAGE_LOST)
         self._calls.clear()
@@ -206,6 +225,8 @@ class WhatsAppDriver:
         if self._force_gates and probe.loggedIn and not probe.callingEnabled and probe.crossOriginIsolated:
             self._log.warning("calling_gates_forced")
             await self._target.call("forceGates")
+        if probe.state in {PageState.READY, PageState.DEGRADED}:
+            await self._end_left()
         if told == self._told:  # else an event came meanwhile, which may be the younger word
             self._set_state(probe.state, probe.detail or ", ".join(probe.missing), probe.can)
 
@@ -285,6 +306,18 @@ class WhatsAppDriver:
         """Return the page's levels and the state of its media leg."""
         stats = await self._target.call("stats")
         return stats if isinstance(stats, dict) else {}
+
+    async def _end_left(self) -> None:
+        """End the calls that went on without us: nobody hears their other side, and they keep the line busy."""
+        for id_ in list(self._left):
+            try:
+                with _when_over():
+                    await self._target.call("end", id_)
+            except PageError as error:
+                self._log.warning("left_call_not_ended", page_code=error.page_code, detail=error.sentence)
+            else:
+                self._log.info("left_call_ended")
+                self._left.discard(id_)
 
     def _incoming(self, event: wire.CallIncomingEvent) -> None:
         id_ = PageCallId(event.id)

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Protocol
 import httpx2
 
 from tests.support.chromium import BASE_FLAGS, CHROMIUM
+from tests.support.far_host import FarHost
 from tests.support.ports import LOOPBACK
 from tests.support.processes import Process, ProcessFailed, running
 
@@ -54,20 +55,20 @@ async def kill(chrome: Chrome) -> None:
     await chrome.restarted()
 
 
-async def _version(port: int, token: str | None) -> dict[str, Any]:
+async def _version(port: int, token: str | None, host: str = LOOPBACK) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     async with httpx2.AsyncClient(timeout=5) as http:
-        response = await http.get(f"http://{LOOPBACK}:{port}/json/version", headers=headers)
+        response = await http.get(f"http://{host}:{port}/json/version", headers=headers)
         response.raise_for_status()
         answer: dict[str, Any] = response.json()
         return answer
 
 
-async def _url(form: UrlForm, port: int, token: str | None) -> str:
+async def _url(form: UrlForm, port: int, token: str | None, host: str = LOOPBACK) -> str:
     if form == "full":
-        path = str((await _version(port, token))["webSocketDebuggerUrl"]).partition("/devtools/")[2]
-        return f"ws://{LOOPBACK}:{port}/devtools/{path}"
-    return f"{form}://{LOOPBACK}:{port}"
+        path = str((await _version(port, token, host))["webSocketDebuggerUrl"]).partition("/devtools/")[2]
+        return f"ws://{host}:{port}/devtools/{path}"
+    return f"{form}://{host}:{port}"
 
 
 class PlainChrome:
@@ -115,9 +116,10 @@ class PlainChrome:
 class HelperChrome:
     """A Chromium that the node helper starts and supervises, behind the helper's relay."""
 
-    def __init__(self, process: Process, port: int, cdp_port: int, token: str) -> None:
-        self.helper_url = f"http://{LOOPBACK}:{port}"
+    def __init__(self, process: Process, port: int, cdp_port: int, token: str, host: str = LOOPBACK) -> None:
+        self.helper_url = f"http://{host}:{port}"
         self.cdp_port = cdp_port
+        self._host = host
         self._process, self._token = process, token
         self._killed: int | None = None
 
@@ -152,7 +154,7 @@ class HelperChrome:
 
     async def url(self, form: UrlForm) -> str:
         """The value for ``chromeRemoteURL``."""
-        return await _url(form, self.cdp_port, self._token)
+        return await _url(form, self.cdp_port, self._token, self._host)
 
 
 async def _until_listening(process: Process, port: int, token: str | None) -> None:
@@ -193,7 +195,14 @@ def helper_command(root: Path) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def helper_chrome(
-    folder: Path, *, root: Path, port: int, cdp_port: int, token: str, flags: Sequence[str]
+    folder: Path,
+    *,
+    root: Path,
+    port: int,
+    cdp_port: int,
+    token: str,
+    flags: Sequence[str],
+    far: FarHost | None = None,
 ) -> AsyncIterator[HelperChrome]:
     """Run the node helper and its Chromium for the length of the block.
 
@@ -204,17 +213,19 @@ async def helper_chrome(
         cdp_port: of its relay.
         token: that it wants.
         flags: switches of the Chromium beside the helper's own.
+        far: the host that they run on, if not this one.
     """
+    host = far.address if far else LOOPBACK
     env = {
-        "PONTE_HELPER_HOST": LOOPBACK, "PONTE_HELPER_PORT": str(port),
-        "PONTE_HELPER_CDP_HOST": LOOPBACK, "PONTE_HELPER_CDP_PORT": str(cdp_port),
+        "PONTE_HELPER_HOST": host, "PONTE_HELPER_PORT": str(port),
+        "PONTE_HELPER_CDP_HOST": host, "PONTE_HELPER_CDP_PORT": str(cdp_port),
         "PONTE_HELPER_TOKEN": token, "PONTE_HELPER_PROFILE": str(folder / "profile"),
         "PONTE_HELPER_CHROME": CHROMIUM, "PONTE_HELPER_URL": "about:blank",
         "PONTE_HELPER_FLAGS": shlex.join([*BASE_FLAGS, *flags]),
     }  # fmt: skip
-    argv = helper_command(root)
+    argv = [*(far.prefix if far else ()), *helper_command(root)]
     async with running("node helper", argv, log=folder / "helper.log", env=env, cwd=root / _HELPER) as process:
         await process.wait_line(lambda line: '"ready"' in line, what="ready line", timeout_s=30)
-        chrome = HelperChrome(process, port, cdp_port, token)
+        chrome = HelperChrome(process, port, cdp_port, token, host)
         await chrome.ready()
         yield chrome

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,21 +104,27 @@ class FarEnd:
 
 
 @contextlib.asynccontextmanager
-async def far_end(folder: Path, *, control_port: int = 0, root: Path) -> AsyncIterator[FarEnd]:
+async def far_end(
+    folder: Path, *, control_port: int = 0, root: Path, prefix: Sequence[str] = ()
+) -> AsyncIterator[FarEnd]:
     """Run the stand-in for the length of the block.
 
     Args:
         folder: for its log.
         control_port: of the remote control; 0 takes a free one.
         root: the source tree.
+        prefix: a command that runs it on another host; the remote control is a Unix socket then.
 
     Raises:
         ProcessFailed: it did not start.
     """
-    argv = [sys.executable, "-m", "tests.standin", "--https-port", "0", "--control-port", str(control_port)]
+    path = folder / "stand-in.sock" if prefix else None
+    argv = [*prefix, sys.executable, "-m", "tests.standin", "--https-port", "0", "--control-port", str(control_port)]
+    argv += ["--control-path", str(path)] if path else []
     async with running("stand-in", argv, log=folder / "stand-in.log", cwd=root) as process:
         line = await process.wait_line(lambda line: line.startswith("{"), what="ready line", timeout_s=30)
         ready = json.loads(line)
+        transport = httpx2.AsyncHTTPTransport(uds=str(path)) if path else None
         url = f"http://{LOOPBACK}:{ready['control_port']}"
-        async with httpx2.AsyncClient(base_url=url, timeout=20) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=20, transport=transport) as http:
             yield FarEnd(url, ready["url"], tuple(ready["chromium_flags"]), process, http)

@@ -19,6 +19,7 @@ import httpx2
 from tests.demo.chrome import Chrome, UrlForm, helper_chrome, plain_chrome
 from tests.demo.farend import FarEnd, far_end
 from tests.support.baresip import PORTS_NEEDED, Baresip, baresip
+from tests.support.far_host import FarHost
 from tests.support.kamailio import Kamailio, Trunk, kamailio
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.processes import Process, running
@@ -95,6 +96,7 @@ class WorldOptions:
         srtp: phone and gateway speak SRTP and nothing else.
         codec: the only one that the phone speaks.
         environment: more settings of the gateway.
+        far: the host of Chromium, helper and stand-in, if not this one.
     """
 
     folder: Path
@@ -107,6 +109,7 @@ class WorldOptions:
     srtp: bool = False
     codec: str = "PCMU"
     environment: Mapping[str, str] = field(default_factory=dict)
+    far: FarHost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,14 +262,17 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
         )  # fmt: skip
         tap = stack.enter_context(tapping(phone.rtp_ports, phone.port, ports.pbx, ports.sip)) if options.tap else None
         say("stand-in for WhatsApp Web")
-        other_phone = await stack.enter_async_context(far_end(folder, control_port=ports.control, root=ROOT))
+        other_phone = await stack.enter_async_context(
+            far_end(folder, control_port=ports.control, root=ROOT, prefix=options.far.prefix if options.far else ())
+        )
         flags = [*_ROOT_FLAGS, *other_phone.chromium_flags]
         token = options.token or secrets.token_urlsafe(24)
         if options.with_helper:
             say("node helper and headless Chromium")
             chrome: Chrome = await stack.enter_async_context(
                 helper_chrome(
-                    folder, root=ROOT, port=ports.helper, cdp_port=ports.cdp, token=token, flags=flags
+                    folder, root=ROOT, port=ports.helper, cdp_port=ports.cdp, token=token, flags=flags,
+                    far=options.far,
                 )
             )  # fmt: skip
         else:

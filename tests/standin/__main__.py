@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from tests.standin.server import serve
 
@@ -32,7 +33,7 @@ async def _run(arguments: argparse.Namespace) -> None:
                 loop.call_soon_threadsafe(stop.set)
 
         threading.Thread(target=watch, daemon=True).start()
-    async with serve(arguments.https_port, arguments.control_port) as ports:
+    async with serve(arguments.https_port, arguments.control_port, arguments.control_path) as ports:
         print(ports.ready_line(), flush=True)
         await stop.wait()
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.standin", description=__doc__)
     parser.add_argument("--https-port", type=int, default=0, help="port of the page; 0 takes a free one")
     parser.add_argument("--control-port", type=int, default=8090, help="port of the remote control; 0 takes a free one")
+    parser.add_argument("--control-path", type=Path, help="a Unix socket for the remote control, instead of the port")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input closes")
     arguments = parser.parse_args()
     _be_another_machine()

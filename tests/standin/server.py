@@ -66,7 +66,9 @@ class _Server(uvicorn.Server):
         yield  # the process's signals are not this server's business
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(port: int, path: Path | None = None) -> socket.socket:
+    if path is not None:
+        return socket.create_server(str(path), family=socket.AF_UNIX, backlog=64)
     try:
         return socket.create_server(("127.0.0.1", port), backlog=64)
     except OSError as error:
@@ -74,19 +76,21 @@ def _listen(port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serve(https_port: int = 0, control_port: int = 0) -> AsyncIterator[Ports]:
+async def serve(https_port: int = 0, control_port: int = 0, control_path: Path | None = None) -> AsyncIterator[Ports]:
     """Run the stand-in in this event loop for as long as the block lasts.
 
     Args:
         https_port: for the page; 0 takes a free one.
         control_port: for the remote control; 0 takes a free one.
+        control_path: a Unix socket for the remote control instead: it is reached from other network namespaces too.
     """
     far_end = FarEnd()
     running = asyncio.Event()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="standin-")))
         certificate, key = write_certificate(folder, HOST)
-        https, control = stack.enter_context(_listen(https_port)), stack.enter_context(_listen(control_port))
+        https = stack.enter_context(_listen(https_port))
+        control = stack.enter_context(_listen(control_port, control_path))
         common: dict[str, Any] = {
             "log_config": None, "access_log": False, "lifespan": "off", "ws": "websockets-sansio",
             "ws_per_message_deflate": False, "timeout_graceful_shutdown": 1, "server_header": False,
@@ -103,7 +107,7 @@ async def serve(https_port: int = 0, control_port: int = 0) -> AsyncIterator[Por
             for server in servers:
                 await server.listening.wait()
             try:
-                yield Ports(https.getsockname()[1], control.getsockname()[1])
+                yield Ports(https.getsockname()[1], 0 if control_path else control.getsockname()[1])
             finally:
                 for server in servers:
                     server.should_exit = True

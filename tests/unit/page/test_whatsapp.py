@@ -6,6 +6,7 @@ import pytest
 
 from gateway.browser.errors import PageError
 from gateway.domain import termination as t
+from gateway.domain.ids import PageCallId
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import PageState
 from gateway.page.driver import CallRefused, PageCall, PageListener, Peer
@@ -268,3 +269,40 @@ async def test_codes_of_the_login_reach_the_listener(target: Target) -> None:
         driver.on_event(event)
     driver.on_lost("gone")
     assert told == ["2@a,b,c,d", "ABCD1234", None]
+
+
+async def lose(target: Target, seen: Seen, state: PageState) -> WhatsAppDriver:
+    """Take a call, lose the page with it, and give the driver of the page that is back."""
+    left: set[PageCallId] = set()
+    first = WhatsAppDriver(target, seen.listener(), left=left)  # type: ignore[arg-type]
+    first.on_event(INCOMING)
+    await seen.incoming[0].accept()
+    first.on_event({**INCOMING, "id": "A2"})  # one that only rings goes on ringing
+    first.on_lost("gone", state)
+    target.commands.clear()
+    target.answers["probe"] = {"state": "READY"}
+    return WhatsAppDriver(target, seen.listener(), left=left)  # type: ignore[arg-type]
+
+
+async def test_a_call_that_went_on_while_the_page_was_out_of_reach_is_ended_once(target: Target, seen: Seen) -> None:
+    second = await lose(target, seen, PageState.LOST)
+    await second.refresh()
+    await second.refresh()
+    assert target.commands == [("probe",), ("end", "A1"), ("probe",)]
+
+
+async def test_a_call_that_went_on_is_ended_later_where_the_page_cannot_yet(target: Target, seen: Seen) -> None:
+    second = await lose(target, seen, PageState.LOST)
+    target.answers["end"] = PageError("not_ready", "WhatsApp Web starts")
+    await second.refresh()
+    assert second.state is PageState.READY
+    target.answers["end"] = PageError("call_not_found", "there is no such call")
+    await second.refresh()
+    await second.refresh()
+    assert target.commands.count(("end", "A1")) == 2
+
+
+async def test_the_calls_of_a_document_that_is_gone_are_gone_with_it(target: Target, seen: Seen) -> None:
+    second = await lose(target, seen, PageState.LOADING)
+    await second.refresh()
+    assert target.commands == [("probe",)]
