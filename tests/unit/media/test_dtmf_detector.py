@@ -151,6 +151,17 @@ def test_no_key_in_noise_of_any_loudness() -> None:
         assert listen(encoded(rng.normal(size=RATE_HZ * 10) * 10 ** (dbfs / 20))) == []
 
 
+@pytest.mark.parametrize("halves", [(34, 43), (37, 45), (32, 47), (34, 47)])
+def test_two_notes_of_an_instrument_are_no_key(halves: tuple[int, int]) -> None:
+    """Some lie within what Q.24 allows; an instrument has overtones, a key has not."""
+    n = np.arange(RATE_HZ // 4)
+    pitches = [110 * 2 ** (half / 12) for half in halves]
+    parts = [0.1 * (np.sin(2 * np.pi * f * n / RATE_HZ) + 0.4 * np.sin(4 * np.pi * f * n / RATE_HZ)) for f in pitches]
+    notes = np.exp(-3 * n / RATE_HZ) * np.sum(parts, axis=0)
+    for start in (0, 40, 100):
+        assert not listen(encoded(np.concatenate([np.zeros(800 + start), notes, np.zeros(800)])))
+
+
 def test_a_second_of_speech_costs_a_millisecond_or_so() -> None:
     payload = encoded(speech(TEXT, RATE_HZ, seconds=20, peak_dbfs=-6))
     costs = []
