@@ -30,9 +30,8 @@ FREQUENCY_TOLERANCE: Final = 0.023  # Q.24: 1.5 to 1.8 % must be heard, 3.0 to 3
 MIN_LEVEL_DBFS: Final = -36.0  # of each tone; Q.24 asks for -24 to -29 dBm, which is 3 dB more in dBFS
 MIN_TWIST_DB: Final = -10.0  # high group over low group; Q.24: -8 (AT&T) to +5 (NTT) must be heard
 MAX_TWIST_DB: Final = 6.5
-MIN_PURITY: Final = (
-    0.88  # share of the power that the two tones are; noise 12 dB below leaves 0.94, overtones 8 dB below 0.86
-)
+# Share of the power that the two tones are: noise 12 dB below them leaves 0.94, overtones 8 dB below 0.86.
+MIN_PURITY: Final = 0.88
 MIN_EVENNESS: Final = 0.55  # of a tone's strength in the two parts; its neighbour, 8 dB stronger, disturbs to 0.71
 ENDING_HOPS: Final = 4  # windows without the key until it is over: a hole of 10 ms spoils three, a pause of 40 six
 
