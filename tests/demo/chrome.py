@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -116,11 +116,19 @@ class PlainChrome:
 class HelperChrome:
     """A Chromium that the node helper starts and supervises, behind the helper's relay."""
 
-    def __init__(self, process: Process, port: int, cdp_port: int, token: str, host: str = LOOPBACK) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[Process]],
+        port: int,
+        cdp_port: int,
+        token: str,
+        host: str = LOOPBACK,
+    ) -> None:
         self.helper_url = f"http://{host}:{port}"
         self.cdp_port = cdp_port
         self._host = host
-        self._process, self._token = process, token
+        self._start, self._token = start, token
+        self._process: Process | None = None
         self._killed: int | None = None
 
     async def browser(self) -> dict[str, Any]:
@@ -147,6 +155,22 @@ class HelperChrome:
                     if browser.get("state") == "running" and browser.get("pid") not in (None, self._killed):
                         return
                 await asyncio.sleep(0.1)
+
+    async def start(self) -> None:
+        """Start the helper, and wait for its Chromium.
+
+        Raises:
+            ProcessFailed: it did not start.
+        """
+        self._process = await self._start()
+        await self.ready()
+
+    async def kill_helper(self) -> None:
+        """``kill -9`` the helper; its Chromium is left to whoever starts the next one."""
+        assert self._process is not None
+        await self.pid()
+        self._process.signal(signal.SIGKILL)
+        await self._process.wait_end(timeout_s=10)
 
     async def restarted(self) -> None:
         """Wait until the helper has started another one."""
@@ -224,8 +248,15 @@ async def helper_chrome(
         "PONTE_HELPER_FLAGS": shlex.join([*BASE_FLAGS, *flags]),
     }  # fmt: skip
     argv = [*(far.prefix if far else ()), *helper_command(root)]
-    async with running("node helper", argv, log=folder / "helper.log", env=env, cwd=root / _HELPER) as process:
-        await process.wait_line(lambda line: '"ready"' in line, what="ready line", timeout_s=30)
-        chrome = HelperChrome(process, port, cdp_port, token, host)
-        await chrome.ready()
+    async with AsyncExitStack() as stack:
+
+        async def start() -> Process:
+            process = await stack.enter_async_context(
+                running("node helper", argv, log=folder / "helper.log", env=env, cwd=root / _HELPER)
+            )
+            await process.wait_line(lambda line: '"ready"' in line, what="ready line", timeout_s=30)
+            return process
+
+        chrome = HelperChrome(start, port, cdp_port, token, host)
+        await chrome.start()
         yield chrome

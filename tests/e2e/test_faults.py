@@ -27,6 +27,7 @@ from gateway.sip import (
     SipServer,
     SipStack,
 )
+from tests.demo.chrome import HelperChrome
 from tests.demo.world import TRUNK, Ports, World, WorldOptions, world
 from tests.support.audio import read_wav
 from tests.support.ports import LOOPBACK, free_ports
@@ -211,6 +212,26 @@ async def test_chromium_dies_in_a_call(here: World) -> None:
     await here.far_end.ring("+5511988887777", name="Maria")
     await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
     await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+
+
+async def test_the_helper_dies_in_a_call(here: World) -> None:
+    assert isinstance(here.chrome, HelperChrome)
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    asked_s = time.time()
+    await here.chrome.kill_helper()
+    closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    assert closed.at_s - asked_s < 2  # 1 s after the kill; it was asked for Chromium's pid before
+    await here.chrome.start()  # as its supervisor does
+    await ready_again(here)
+    await here.far_end.wait_for(lambda s: s["call"] is None, what="end of the call", timeout_s=10)
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
     await here.far_end.hang_up()
     await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
 
