@@ -30,7 +30,7 @@ from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
 from gateway.domain.page_session import QrChanged, SessionEvent
-from gateway.domain.states import CallState, Direction, Origin, PageState
+from gateway.domain.states import Direction, Origin, PageState
 from gateway.domain.termination import Termination
 from gateway.events.hub import EventHub
 from gateway.events.models import AccountStateChanged, Event, PageStateChanged, RegistrationStateChanged, SessionQr
@@ -259,7 +259,11 @@ class Account:
     @property
     def _in_call(self) -> bool:
         """Whether the line is taken. A call that is being closed or written down is not counted: the next one waits."""
-        return self._call is not None and self._call.state not in {CallState.ENDING, CallState.ENDED}
+        return self._call is not None and not self._call.ending
+
+    def _line_taken(self, line: Line) -> bool:
+        """Whether a call that is asked for now has to be refused; the page has its call a little longer than we."""
+        return self._in_call or (self._call is None and line.driver.busy)
 
     def _on_invite(self, invite: IncomingInvite) -> None:
         line, endpoint = (self._link.line if self._link else None), self._endpoint
@@ -270,7 +274,7 @@ class Account:
             refuse(invite, t.NO_NUMBER)
         elif line is None or endpoint is None or not line.driver.can_place:
             refuse(invite, t.PAGE_UNAVAILABLE)
-        elif self._in_call or line.driver.busy:
+        elif self._line_taken(line):
             refuse(invite, t.LINE_BUSY)
         else:
             driver = line.driver
@@ -330,7 +334,7 @@ class Account:
         if line is None or not line.driver.can_place:
             state = self._link.page.state if self._link else "disabled"
             raise CallNotPossible("page_unavailable", "WhatsApp Web is not ready", state, 10)
-        if self._in_call or line.driver.busy:
+        if self._line_taken(line):
             state = self._call.state.value if self._call else "BUSY"
             raise CallNotPossible("line_busy", "The account is already in a call", state, 30)
         driver = line.driver

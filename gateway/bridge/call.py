@@ -108,6 +108,13 @@ class Call:
         self._on_change = on_change
         self._log = structlog.get_logger("ponte.call")
 
+    @property
+    def ending(self) -> bool:
+        """Whether the call is being closed, or its phone is gone and nothing has come of that yet."""
+        if self.state in {CallState.ENDING, CallState.ENDED}:
+            return True
+        return self.sip is not None and self.sip.call.over and self.other is None
+
     def enter(self, event: CallEvent) -> None:
         """Move to the next state.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ PERMISSIONS: Final = (
     "notifications",
 )
 _UNKNOWN: Final = "Unknown permission type: "
+_CLOSING_S: Final = 2.0  # Chrome takes some 10 ms; a loaded machine more
 
 
 async def open_page(
@@ -206,6 +208,13 @@ async def _replace(browser: CdpConnection, target_id: str, why: Exception) -> No
     structlog.get_logger("gateway.browser").warning("page.unresponsive_closed", target_id=target_id, detail=str(why))
     with contextlib.suppress(CdpError, PeerTimeout):
         await browser.send("Target.closeTarget", {"targetId": target_id})
+    # Chrome answers before the page is gone; one that is still there would look like another gateway's.
+    deadline = time.monotonic() + _CLOSING_S
+    while time.monotonic() < deadline:
+        infos = (await browser.send("Target.getTargets")).get("targetInfos", [])
+        if all(info.get("targetId") != target_id for info in infos):
+            return
+        await asyncio.sleep(0.05)
 
 
 async def _open_new_page(

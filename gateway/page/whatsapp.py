@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -39,6 +40,7 @@ _DIAL_REFUSALS: Final = {
 
 
 _OVER: Final = frozenset({"call_not_found", "call_not_ringing"})
+_ENDING_S: Final = 2.0
 
 
 @contextmanager
@@ -62,6 +64,7 @@ class WhatsAppCall:
         self._target = target
         self._progress = PageCallProgress(outgoing=outgoing)
         self._events: asyncio.Queue[PageCallEvent] = asyncio.Queue(_EVENTS_PER_CALL)
+        self._over = asyncio.Event()
 
     @property
     def ended(self) -> bool:
@@ -79,11 +82,11 @@ class WhatsAppCall:
             await self._target.call("accept", self.page_call_id)
 
     async def reject(self) -> None:
-        """Decline."""
+        """Decline, and wait for the end as `hangup` does."""
         await self._end("reject")
 
     async def hangup(self) -> None:
-        """End the call; harmless when it is over."""
+        """End the call; harmless when it is over. The line is free when this returns, or the page is slow to say so."""
         await self._end("end")
 
     def on_state(self, state: int, end_reason: int | None) -> None:
@@ -102,10 +105,16 @@ class WhatsAppCall:
         if not self._progress.ended:
             with _when_over():
                 await self._target.call(command, self.page_call_id)
+            # WhatsApp takes the command and ends the call some 100 ms later: who dials before is told of a busy line
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ENDING_S):
+                    await self._over.wait()
 
     def _emit(self, event: PageCallEvent | None) -> None:
         if event is not None:
             self._events.put_nowait(event)
+        if self._progress.ended:
+            self._over.set()
 
 
 class WhatsAppDriver:

@@ -99,6 +99,11 @@ class SipCall:
         """Whether the call is over and sends nothing more."""
         return self._closed.is_set()
 
+    @property
+    def over(self) -> bool:
+        """Whether the last event is there, taken or not."""
+        return self._last is not None
+
     async def next_event(self) -> CallEvent:
         """Wait for the next event; the last one (Failed, Cancelled, Ended) is given again when asked again."""
         if self._taken_last and self._queue.empty() and self._last is not None:

@@ -173,6 +173,17 @@ async def test_a_second_call_is_told_that_the_line_is_busy(here: World) -> None:
     await here.far_end.wait_for(lambda state: state["call"] is None, what="end of the call", timeout_s=10)
 
 
+async def test_who_redials_at_once_waits_for_the_line_and_gets_it(here: World) -> None:
+    """The first call is over for the PBX as soon as it gave it up, for WhatsApp a little later."""
+    async with trunk_caller(here) as caller:
+        for _ in range(3):
+            call = caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000"))
+            async with asyncio.timeout(15):
+                assert await call.next_event() == Ringing(180)
+            await call.cancel()
+    await here.far_end.wait_for(lambda state: state["call"] is None, what="end of the call", timeout_s=10)
+
+
 async def test_page_sounds_that_are_not_the_call_never_reach_the_phone(here: World) -> None:
     """The ring tone, and message sounds in the call."""
     await here.far_end.settings(message_sounds=True)

@@ -41,9 +41,10 @@ async def test_the_page_works_offline_under_a_strict_policy(api: Api) -> None:
             assert "script-src 'self';" in policy
             await expect(page.get_by_text("/call/offer")).to_be_visible(timeout=20_000)
             await page.get_by_role("button", name="Authorize").first.click()
-            await page.locator("input[aria-label='auth-bearer-value']").fill(api.key)
-            await page.get_by_role("button", name="Apply credentials").click()
-            await page.get_by_role("button", name="Close").click()
+            account = page.locator("form").filter(has_text="ponte keys")
+            await account.locator("input[aria-label='auth-bearer-value']").fill(api.key)
+            await account.get_by_role("button", name="Apply credentials").click()
+            await account.get_by_role("button", name="Close").click()
             await page.locator("#operations-calls-listLiveCalls button.opblock-summary-control").click()
             await page.locator("#operations-calls-listLiveCalls button.execute").click()
             await expect(page.locator("#operations-calls-listLiveCalls .live-responses-table")).to_contain_text(

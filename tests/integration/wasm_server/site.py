@@ -46,6 +46,9 @@ class Listener extends AudioWorkletProcessor {
   }
   process(inputs) {
     const [channel] = inputs[0];
+    // A node may run before the connection that was made right after it.
+    this.begun ||= channel !== undefined;
+    if (!this.begun) return true;
     if (channel === undefined) {
       this.empty += 1;
       this.count += 128;
