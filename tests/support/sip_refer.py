@@ -33,7 +33,9 @@ def send_refer(call: SipCall, refer_to: str) -> list[str]:
     def tapped(transaction: ServerTransaction, now: float) -> None:
         if transaction.request.method == "NOTIFY":
             told.append(transaction.request.body.decode().split(" ", 1)[1].strip())
-        before(transaction, now)
+            transaction.respond(session._response(transaction, 200), now)
+        else:
+            before(transaction, now)
 
     def make() -> Request:
         request = session.dialog.request("REFER")
