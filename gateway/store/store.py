@@ -15,6 +15,7 @@ from gateway.store.builds import SeenBuilds
 from gateway.store.calls import CallRecords, erase_records
 from gateway.store.configs import BridgeConfigs
 from gateway.store.database import Database
+from gateway.store.errors import ConstraintError
 from gateway.store.events import EventLog, erase_events
 from gateway.store.idempotency import IdempotencyKeys
 from gateway.store.journal import Journal
@@ -72,7 +73,10 @@ class Store:
             if sealed is not None:
                 box.open(_CHECK, sealed.value)
             else:
-                await database.write(lambda session: _add_check(session, box))
+                try:
+                    await database.write(lambda session: _add_check(session, box))
+                except ConstraintError:  # another process that starts now was first: then its word is checked
+                    await database.write(lambda session: _add_check(session, box))
         except BaseException:
             database.close()
             raise
