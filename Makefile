@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox serve test check fuzz bench-sip pjsip clean
+.PHONY: help install demo sandbox serve test check fuzz bench bench-sip pjsip clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -25,6 +25,9 @@ test: install ## every test; ARGS go to pytest
 
 check: install ## ruff, mypy, import-linter, tsc, eslint
 	@.ci/check
+
+bench: install ## figures and plots beside the peers', in build/bench.json; ARGS="--quick", ARGS="SECTION ..."
+	@.venv/bin/python -m tests.bench $(ARGS)
 
 bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.json; five minutes
 	@.venv/bin/python -m tests.bench.bench_sip $(ARGS)

@@ -25,8 +25,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -37,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench.results import machine
 from tests.demo.world import Ports, WorldOptions, world
 from tests.support.machine import BusyMeter
 from tests.support.ports import free_ports
@@ -244,7 +243,8 @@ async def bench(runs: int, page_calls: int, *, memory: bool) -> dict[str, Any]:
     sippy, why_not = yardstick(ROOT / "build")
     candidates = [OURS, *([sippy] if sippy else []), BRIDGED]
     report: dict[str, Any] = {
-        "calls": CALLS, "rate_per_s": RATE, "machine": machine(), "bar": {"cpu_s": 1.0, "page_told_p50_ms": 20}
+        "calls": CALLS, "rate_per_s": RATE, "machine": machine(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "bar": {"cpu_s": 1.0, "page_told_p50_ms": 20}
     }  # fmt: skip
     cpu: dict[str, list[float]] = {one.name: [] for one in candidates}
     trying: dict[str, list[float]] = {one.name: [] for one in candidates}
@@ -284,19 +284,6 @@ async def bench(runs: int, page_calls: int, *, memory: bool) -> dict[str, Any]:
         "latest_wake_ms": round(busy.latest_wake_ms),
     }
     return report
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures were taken on."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return {
-        "cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }  # fmt: skip
 
 
 def main() -> None:
