@@ -214,6 +214,7 @@ class Account:
             self._link = PageLink(
                 wanted,
                 self._context.page,
+                side=self._context.media.page_side(),
                 on_change=self._on_page,
                 on_incoming=self._on_incoming,
                 session=self.session,
@@ -370,7 +371,7 @@ class Account:
             call_id,
             self.account_id,
             direction,
-            CallMedia(call_id, self._context.media, line.driver, line.port),
+            CallMedia(call_id, self._context.media, line.driver, line.side),
             self._context.limits,
             on_change=self._call_changed,
             presentation=self._context.presentation(self._config),

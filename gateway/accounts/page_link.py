@@ -16,17 +16,16 @@ from gateway.accounts.build_watch import Builds, BuildWatch, NoBuilds, OpenTrial
 from gateway.accounts.chrome_place import ChromePlace, find_chrome
 from gateway.accounts.drivers import Driver, bundle_driver, make_driver, read_script
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
-from gateway.accounts.page_port import PagePort
 from gateway.accounts.page_session import PageSession
 from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page, throwaway_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
 from gateway.domain.ids import PageCallId
 from gateway.domain.states import PageState
+from gateway.media.page_side import LegState, PageLeg, PageSide
 from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.script import Script
 from gateway.page.whatsapp import WhatsAppDriver
-from gateway.webrtc.leg import LegState, WebRtcLeg
 
 _STARTED: Final = frozenset({PageState.READY, PageState.LOGIN_REQUIRED, PageState.DEGRADED})
 _MICROPHONE_TAKEN: Final = (
@@ -44,11 +43,11 @@ class Line:
 
     Attributes:
         driver: places and takes calls.
-        port: carries the audio, over whichever media leg is up.
+        side: the page's side of the media plane, over whichever media leg is up.
     """
 
     driver: PageDriver
-    port: PagePort
+    side: PageSide
 
 
 class PageLink:
@@ -57,6 +56,7 @@ class PageLink:
     Args:
         config: where Chrome and the assets are.
         settings: process settings.
+        side: this page's side of the media plane, from which the legs come; closed at the end.
         on_change: called when `page`, `media` or `line` changed.
         on_incoming: called for each incoming call.
         session: what is told of the page outside; one of its own where nobody asks.
@@ -73,6 +73,7 @@ class PageLink:
         config: PageLinkConfig,
         settings: PageLinkSettings,
         *,
+        side: PageSide,
         on_change: Callable[[], None],
         on_incoming: Callable[[PageCall], None],
         session: PageSession | None = None,
@@ -90,8 +91,8 @@ class PageLink:
         self._on_incoming = on_incoming
         self._driver: Driver | None = None
         self._target: PageTarget | None = None
-        self._leg: WebRtcLeg | None = None
-        self._port = PagePort()
+        self._leg: PageLeg | None = None
+        self._side = side
         self._claim = Claim()
         self._left: set[PageCallId] = set()
         self._reloading = False
@@ -100,10 +101,10 @@ class PageLink:
 
     @property
     def line(self) -> Line | None:
-        """Driver and port, when a call could be made now."""
-        if self._driver is None or not self._driver.can_take or not self._port.connected or self._reloading:
+        """Driver and media side, when a call could be made now."""
+        if self._driver is None or not self._driver.can_take or not self._side.connected or self._reloading:
             return None
-        return Line(self._driver, self._port)
+        return Line(self._driver, self._side)
 
     @property
     def own_number(self) -> str | None:
@@ -112,6 +113,12 @@ class PageLink:
 
     async def run(self) -> None:
         """Hold the page until cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._side.close()
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             try:
@@ -278,7 +285,7 @@ class PageLink:
             if not driver.can_take or self._leg is not None:
                 await self._stir.wait()
                 continue
-            leg = WebRtcLeg(addresses=place.local_addresses, connect_timeout_s=self._settings.webrtc_timeout_s)
+            leg = self._side.new_leg(addresses=place.local_addresses, connect_timeout_s=self._settings.webrtc_timeout_s)
             leg.on_state = self._leg_state
             try:
                 self._set_media(PartStatus("connecting", "ICE and DTLS with the page"))
@@ -295,7 +302,7 @@ class PageLink:
                 raise
             failures = 0
             self._leg = leg
-            self._port.use(leg)
+            self._side.use(leg)
             self._set_media(PartStatus("connected"))
             try:
                 while self._leg is leg:
@@ -311,7 +318,7 @@ class PageLink:
     def _drop_leg(self) -> None:
         if self._leg is not None:
             self._leg = None
-            self._port.use(None)
+            self._side.use(None)
             self._set_media(PartStatus("closed", "the media leg to the page was lost and is made anew"))
         self._stir.set()
 

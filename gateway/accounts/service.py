@@ -30,6 +30,7 @@ from gateway.sip.figures import mirror_counts
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
 from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
+from gateway.webrtc.leg import WebRtcLeg
 
 
 @asynccontextmanager
@@ -54,6 +55,7 @@ async def open_accounts(
                 port_range=(settings.rtp_port_min, settings.rtp_port_max),
                 offer_srtp=settings.srtp == "offer",
                 webrtc_link=lambda pool: ClientLink(pool, clients),
+                page_leg=WebRtcLeg,
                 codecs=settings.codecs,
             ),
             events=events,

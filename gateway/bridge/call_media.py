@@ -10,8 +10,9 @@ import structlog
 from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError, PonteError
 from gateway.domain.ids import CallId
-from gateway.media.plane import MediaPlane, MediaStats, Negotiated, combined
-from gateway.media.port import RtpPort
+from gateway.domain.termination import CLIENT_MEDIA_LOST, MEDIA_LOST, Termination
+from gateway.media.page_side import PageSide
+from gateway.media.plane import PLANE_LOST, MediaPlane, MediaStats, Negotiated, combined
 from gateway.page.driver import PageDriver
 from gateway.protocol.dtmf import KeyPress
 
@@ -25,10 +26,10 @@ class CallMedia:
         call_id: the call.
         plane: the media plane.
         driver: the page.
-        port: the page's media leg.
+        side: the page's side of it.
     """
 
-    def __init__(self, call_id: CallId, plane: MediaPlane, driver: PageDriver, port: RtpPort) -> None:
+    def __init__(self, call_id: CallId, plane: MediaPlane, driver: PageDriver, side: PageSide) -> None:
         self._call_id = call_id  # the name of its session in the media plane; another one after a transfer
         self._first_id = call_id
         self._moves = 0
@@ -38,19 +39,22 @@ class CallMedia:
         self._left: MediaStats | None = None
         self._plane = plane
         self._driver = driver
-        self._port = port
+        self._side = side
         self._open = False
         self._page_started = False
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
         self._log = structlog.get_logger("ponte.call")
         self.negotiated: Negotiated | None = None
         self.lost = asyncio.Event()  # the SIP side's media is gone for good
+        self.lost_by: Termination = CLIENT_MEDIA_LOST  # how the call then ends
         self.keys = KeyPlayer(driver.play_dtmf, self._mute)
 
     async def offer(self, local_address: str, *, webrtc: bool = False) -> str:
         """Return our offer to the SIP side; *webrtc*: it is a browser."""
         self._open = True
-        return await self._plane.create_offer(self._call_id, local_address=local_address, webrtc=webrtc)
+        return await self._plane.create_offer(
+            self._call_id, local_address=local_address, webrtc=webrtc, page=self._side
+        )
 
     async def accept(self, answer_sdp: str) -> None:
         """Take the SIP side's answer.
@@ -67,7 +71,9 @@ class CallMedia:
             NoCommonCodec: it holds nothing that we know.
         """
         self._open = True
-        sdp, self.negotiated = await self._plane.answer_offer(self._call_id, offer_sdp, local_address=local_address)
+        sdp, self.negotiated = await self._plane.answer_offer(
+            self._call_id, offer_sdp, local_address=local_address, page=self._side
+        )
         return sdp
 
     async def reoffer(self, local_address: str) -> str:
@@ -85,7 +91,7 @@ class CallMedia:
         """
         name = CallId(f"{self._first_id}-r{len(self._ringing)}")
         self._ringing.append(name)
-        return name, await self._plane.create_offer(name, local_address=local_address, webrtc=webrtc)
+        return name, await self._plane.create_offer(name, local_address=local_address, webrtc=webrtc, page=self._side)
 
     async def take_ringing(self, name: CallId, answer_sdp: str) -> None:
         """Take the answer of one of these phones: its media is the call's from now on, that of the others is freed.
@@ -106,7 +112,7 @@ class CallMedia:
 
     async def offer_beside(self, local_address: str) -> str:
         """Return our offer to the SIP leg of a transfer; the call's own leg goes on."""
-        return await self._plane.create_offer(self._open_beside(), local_address=local_address)
+        return await self._plane.create_offer(self._open_beside(), local_address=local_address, page=self._side)
 
     async def accept_beside(self, answer_sdp: str) -> None:
         """Take that leg's answer.
@@ -123,7 +129,7 @@ class CallMedia:
             NoCommonCodec: it holds nothing that we know.
         """
         sdp, self._beside_negotiated = await self._plane.answer_offer(
-            self._open_beside(), offer_sdp, local_address=local_address
+            self._open_beside(), offer_sdp, local_address=local_address, page=self._side
         )
         return sdp
 
@@ -137,7 +143,7 @@ class CallMedia:
         """Put the second leg in the place of the first: the page's packets go there from now on."""
         if self._beside is None or self._beside_negotiated is None:
             raise LocalProtocolError("There is no other leg whose media is agreed on")
-        # the first session lets the page's port go before the second takes it
+        # the first session lets the page go before the second takes it
         self._left = combined(self._left, await self._plane.delete(self._call_id))
         self._call_id, self._beside = self._beside, None
         self.negotiated, self._beside_negotiated = self._beside_negotiated, None
@@ -169,12 +175,13 @@ class CallMedia:
     def connect(self) -> None:
         """Let packets flow."""
         call_id = self._call_id
-        self._plane.connect(call_id, self._port, self._key_of_phone, lambda _: self._media_lost(call_id))
+        self._plane.connect(call_id, self._side, self._key_of_phone, lambda cause: self._media_lost(call_id, cause))
         if any(self._silent):
             self.silence(wa_to_sip=self._silent[0], sip_to_wa=self._silent[1])
 
-    def _media_lost(self, call_id: CallId) -> None:
+    def _media_lost(self, call_id: CallId, cause: str) -> None:
         if call_id == self._call_id:  # not of a leg that the call has left
+            self.lost_by = MEDIA_LOST if cause == PLANE_LOST else CLIENT_MEDIA_LOST
             self.lost.set()
 
     @property

@@ -70,7 +70,7 @@ async def in_call(call: Call, events: LegEvents, endpoint: Endpoint) -> Terminat
             case sip.Ended(reason=Reason(protocol="SIP", cause=408 | 481)):
                 return t.PHONE_LOST  # no answer to a refresh of the session, or none came
             case sip.Ended(reason=reason) | sip.Cancelled(reason=reason):
-                return t.CLIENT_MEDIA_LOST if call.media.lost.is_set() else t.hung_up(q850_cause(reason))
+                return call.media.lost_by if call.media.lost.is_set() else t.hung_up(q850_cause(reason))
             case sip.ReInvite() as reinvite:
                 await follow(call, reinvite)
             case sip.Info(content_type=content_type, body=body):
@@ -94,7 +94,8 @@ async def _hang_up_without_media(call: Call) -> None:
     """Wait until the SIP side's media is lost, then end that leg; its event ends the call."""
     await call.media.lost.wait()
     if call.sip is not None and not call.sip.ended:
-        reason = Reason("Q.850", t.CLIENT_MEDIA_LOST.q850_cause or 0, t.CLIENT_MEDIA_LOST.text)
+        lost_by = call.media.lost_by
+        reason = Reason("Q.850", lost_by.q850_cause or 0, lost_by.text)
         await call.sip.call.bye(reason)
 
 

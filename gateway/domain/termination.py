@@ -62,6 +62,9 @@ PHONE_LOST: Final = Termination(
 CLIENT_MEDIA_LOST: Final = Termination(
     Result.REMOTE_ERROR, "client_media_lost", q850_cause=27, text="ICE or DTLS with the WebRTC client failed"
 )
+MEDIA_LOST: Final = Termination(
+    Result.LOCAL_ERROR, "media_lost", 503, 41, "The media plane was restarted", retry_after_s=10
+)
 MEDIA_FAILED: Final = Termination(Result.LOCAL_ERROR, "media_failed", 503, 41, "No audio path", retry_after_s=10)
 BAD_MEDIA: Final = Termination(
     Result.REMOTE_ERROR, "no_common_codec", 488, 88, "No common codec; offer opus, G722, PCMA or PCMU"

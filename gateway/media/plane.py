@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
 from gateway.media.link import OnLost
-from gateway.media.port import RtpPort
+from gateway.media.page_side import PageSide
 from gateway.protocol.sdp import Negotiated, NoCommonCodec
 
-__all__ = ["DirectionStats", "MediaPlane", "MediaStats", "Negotiated", "NoCommonCodec", "combined"]
+__all__ = ["PLANE_LOST", "DirectionStats", "MediaPlane", "MediaStats", "Negotiated", "NoCommonCodec", "combined"]
+
+PLANE_LOST: Final = "media_plane_lost"
+"""The cause that `OnLost` is told where the plane itself lost a call, and not the peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,20 @@ def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
 class MediaPlane(Protocol):
     """A media plane. Every method but `delete` raises `Unavailable` where the plane itself is down."""
 
-    async def create_offer(self, call_id: CallId, *, local_address: str, webrtc: bool = False) -> str:
+    def page_side(self) -> PageSide:
+        """Return a new page's side of this plane, to be closed when the page is given up."""
+
+    async def create_offer(
+        self, call_id: CallId, *, local_address: str, webrtc: bool = False, page: PageSide | None = None
+    ) -> str:
         """Make a call and return our offer.
 
         Args:
             call_id: the call.
             local_address: IP address that the SIP peer reaches us by.
             webrtc: the peer is a WebRTC client (ICE, DTLS-SRTP); an offer of its own says so by itself.
+            page: whom the call will be connected to. A plane of several engines makes the call where the page's leg
+                is; without it, `connect` may find the two apart and refuse.
         """
 
     async def accept_answer(self, call_id: CallId, answer_sdp: str) -> Negotiated:
@@ -125,8 +135,16 @@ class MediaPlane(Protocol):
             RemoteProtocolError: it is malformed.
         """
 
-    async def answer_offer(self, call_id: CallId, offer_sdp: str, *, local_address: str) -> tuple[str, Negotiated]:
+    async def answer_offer(
+        self, call_id: CallId, offer_sdp: str, *, local_address: str, page: PageSide | None = None
+    ) -> tuple[str, Negotiated]:
         """Answer the peer's offer, of a new call or of a re-INVITE. Where it raises, a running call is unchanged.
+
+        Args:
+            call_id: the call.
+            offer_sdp: the peer's.
+            local_address: IP address that the SIP peer reaches us by.
+            page: as in `create_offer`.
 
         Raises:
             NoCommonCodec: there is no audio in it that we speak.
@@ -137,17 +155,21 @@ class MediaPlane(Protocol):
         """Return an offer for a running call, for an offerless re-INVITE."""
 
     def connect(
-        self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None
+        self, call_id: CallId, page: PageSide, on_key: OnKey | None = None, on_lost: OnLost | None = None
     ) -> None:
-        """Let packets flow between the SIP peer and *port* from now on.
+        """Let packets flow between the SIP peer and *page* from now on.
+
+        Returns at once. A plane that has to ask its engine, or the page, first does that in a task of its own; what
+        comes to nothing there is told to *on_lost*.
 
         Args:
             call_id: the call.
-            port: the page's side.
+            page: the page's side, of this plane.
             on_key: takes each key that the peer signals in the media (RFC 4733), once, when it is over. While it is
                 held the peer's audio is silenced.
-            on_lost: told once where the peer's media cannot be connected or is gone for good. Only WebRTC tells (ICE,
-                DTLS); plain RTP that falls silent may be a muted phone.
+            on_lost: told once where the peer's media cannot be connected or is gone for good. Of peers only those with
+                WebRTC tell (ICE, DTLS); plain RTP that falls silent may be a muted phone. `PLANE_LOST` where the
+                plane's own engine is gone.
         """
 
     def mute(self, call_id: CallId, duration_s: float) -> None:
@@ -157,7 +179,7 @@ class MediaPlane(Protocol):
         """Send silence instead of the audio of these directions from now on; of the others, the audio again."""
 
     def query(self, call_id: CallId) -> MediaStats:
-        """Return the figures of a call."""
+        """Return the figures of a call, up to a second old; none yet for one that the plane does not know."""
 
     async def delete(self, call_id: CallId) -> MediaStats:
         """End a call's media and return its last figures. An unknown call gives empty ones."""

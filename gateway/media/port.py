@@ -11,6 +11,7 @@ Receiver = Callable[[bytes, float], None]
 """Takes an RTP packet and the monotonic instant, in seconds, at which it came."""
 
 
+@runtime_checkable
 class RtpPort(Protocol):
     """Where the packets of a page go to and come from. Synchronous: the packet path never awaits."""
 

@@ -14,6 +14,7 @@ from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
 from gateway.media.link import WEBRTC_PROFILES, MediaLink, OnLost
 from gateway.media.lock import LockRules
+from gateway.media.page_side import LegFactory, PagePort, PageSide
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
 from gateway.media.ports import PortPool, open_pair
@@ -34,6 +35,7 @@ class PacketRouter(MediaPlane):
         offer_srtp: offer SRTP, and nothing else, to the peers that we call. It is answered in any case.
         webrtc_link: makes the link of a call with a WebRTC client, from the ports that calls use; None: such offers are
             refused.
+        page_leg: makes the legs of pages; None: `page_side` gives sides without any.
         codecs: names of `gateway.domain.codecs.CODECS` that are spoken with SIP peers, best first: the order of our
             offers. An answer follows the peer's.
 
@@ -50,6 +52,7 @@ class PacketRouter(MediaPlane):
         lock_rules: LockRules | None = None,
         offer_srtp: bool = False,
         webrtc_link: Callable[[PortPool], MediaLink] | None = None,
+        page_leg: LegFactory | None = None,
         codecs: Sequence[str] = tuple(CODECS),
     ) -> None:
         self._pool = PortPool(*port_range, rest_s=port_rest_s, clock=time.monotonic)
@@ -57,10 +60,17 @@ class PacketRouter(MediaPlane):
         self._lock_rules = lock_rules or LockRules()
         self._offer_srtp = offer_srtp
         self._webrtc_link = webrtc_link
+        self._page_leg = page_leg
         self._codecs = tuple(codecs)
         self._sessions: dict[CallId, RtpSession] = {}
 
-    async def create_offer(self, call_id: CallId, *, local_address: str, webrtc: bool = False) -> str:
+    def page_side(self) -> PagePort:
+        """See `MediaPlane`."""
+        return PagePort(self._page_leg)
+
+    async def create_offer(
+        self, call_id: CallId, *, local_address: str, webrtc: bool = False, page: PageSide | None = None
+    ) -> str:
         """Open the ports of a call and return our offer. See `MediaPlane`.
 
         Raises:
@@ -79,7 +89,9 @@ class PacketRouter(MediaPlane):
         """See `MediaPlane`."""
         return self._session(call_id).accept_answer(answer_sdp)
 
-    async def answer_offer(self, call_id: CallId, offer_sdp: str, *, local_address: str) -> tuple[str, Negotiated]:
+    async def answer_offer(
+        self, call_id: CallId, offer_sdp: str, *, local_address: str, page: PageSide | None = None
+    ) -> tuple[str, Negotiated]:
         """See `MediaPlane`.
 
         Raises:
@@ -99,10 +111,16 @@ class PacketRouter(MediaPlane):
         return await self._session(call_id).create_offer(local_address)
 
     def connect(
-        self, call_id: CallId, port: RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None
+        self, call_id: CallId, page: PageSide | RtpPort, on_key: OnKey | None = None, on_lost: OnLost | None = None
     ) -> None:
-        """See `MediaPlane`."""
-        self._session(call_id).connect(port, on_key, on_lost)
+        """See `MediaPlane`.
+
+        Raises:
+            LocalProtocolError: *page* is another plane's.
+        """
+        if not isinstance(page, RtpPort):
+            raise LocalProtocolError("This page side is another media plane's")
+        self._session(call_id).connect(page, on_key, on_lost)
 
     def mute(self, call_id: CallId, duration_s: float) -> None:
         """See `MediaPlane`."""

@@ -3,69 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, RemoteProtocolError, Unavailable
+from gateway.media.page_side import LegState, LegStats
 from gateway.media.port import Receiver
 from gateway.protocol.rtcp import Goodbye, Reporter
 from gateway.protocol.rtp import HEADER, HEADER_BYTES, OutgoingStream, Reception
 from gateway.webrtc.sdp import PAYLOAD_TYPES, LocalPart, build_offer, parse_answer
 from gateway.webrtc.seam import IcePath, Transports
 
-
-class LegState(enum.StrEnum):
-    """Where a leg is."""
-
-    NEW = "new"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    FAILED = "failed"
-    CLOSED = "closed"
-
-
 _CLOCKS_HZ: Final = {number: CODECS[name].clock_rate_hz for name, number in PAYLOAD_TYPES.items()}
 _FINAL: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 
 
-@dataclass(frozen=True, slots=True)
-class LegStats:
-    """What a leg carried.
-
-    Attributes:
-        sent: RTP packets sent to the page.
-        unsent: dropped since the leg was not connected or the socket did not take them.
-        received: RTP packets of the page.
-        lost: packets of the page that never came.
-        jitter_ms: of their arrival.
-        undecryptable: packets that failed SRTP's check, replays too.
-        round_trip_ms: by the page's RTCP, None before it said.
-        peer_lost: of our packets, as the page says.
-        peer_jitter_ms: of our packets, as the page says.
-        last_packet_s: monotonic instant of the page's last packet.
-    """
-
-    sent: int
-    unsent: int
-    received: int
-    lost: int
-    jitter_ms: float
-    undecryptable: int
-    round_trip_ms: float | None
-    peer_lost: int
-    peer_jitter_ms: float
-    last_packet_s: float | None
-
-
 class WebRtcLeg:
-    """One audio stream each way between Ponte and a page; a `gateway.media.port.ContinuousPort`.
+    """One audio stream each way between Ponte and a page; a `gateway.media.page_side.RtpLeg`.
 
     Make an offer, give it to the page, accept its answer, and close the leg in the end, also where it failed or the
     page closed it. It cannot be used again: make another one.

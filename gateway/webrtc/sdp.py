@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.domain.codecs import CODECS, G722, OPUS, PCMA, PCMU
+from gateway.domain.codecs import CODECS, OPUS
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.page_side import PAGE_PAYLOAD_TYPES
 from gateway.protocol.sdp.description import MediaDescription, Origin, SessionDescription, parse_sdp
 
-PAYLOAD_TYPES: Mapping[str, int] = {codec.name: codec.payload_type for codec in (PCMU, PCMA, G722, OPUS)}
+PAYLOAD_TYPES: Mapping[str, int] = PAGE_PAYLOAD_TYPES
 """Ours, which an answerer keeps (RFC 3264 section 6.1), so that a leg made anew in a call has the same."""
 
 OPUS_PARAMETERS: Final = "minptime=10;useinbandfec=1"  # mono, since it does not say stereo; no DTX

@@ -20,7 +20,9 @@ from gateway.browser import BrowserSettings, LocalHelperSettings, connect_cdp, p
 from gateway.config import Settings as GatewaySettings
 from gateway.domain.ids import AccountId
 from gateway.domain.page_session import SeenBuild
+from gateway.media.page_side import PagePort
 from gateway.store.store import Store
+from gateway.webrtc.leg import WebRtcLeg
 from tests.integration.wasm_server.rig import serve
 from tests.standin.schemas import Settings
 from tests.standin.server import StandIn
@@ -79,8 +81,8 @@ async def test_a_build_that_breaks_calls_is_not_taken_and_one_that_works_is_when
         )  # fmt: skip
         config = PageLinkConfig(ACCOUNT, browser.ws_url, None, "127.0.0.1", urlsplit(wasm_url).port or 0)
         link = PageLink(
-            config, settings, on_change=lambda: None, on_incoming=lambda call: None, session=session,
-            builds=store.builds, idle=lambda: calls == 0,
+            config, settings, side=PagePort(WebRtcLeg), on_change=lambda: None, on_incoming=lambda call: None,
+            session=session, builds=store.builds, idle=lambda: calls == 0,
         )  # fmt: skip
         async with asyncio.TaskGroup() as group:
             working = group.create_task(link.run())

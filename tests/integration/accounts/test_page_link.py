@@ -14,6 +14,8 @@ from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import PageLink
 from gateway.browser import BrowserSettings, CdpConnection, LocalHelperSettings, connect_cdp, parse_browser_url
 from gateway.domain.ids import AccountId
+from gateway.media.page_side import PagePort
+from gateway.webrtc.leg import WebRtcLeg
 from tests.integration.browser.site import until
 from tests.integration.wasm_server.rig import serve
 from tests.standin.server import StandIn
@@ -45,7 +47,7 @@ async def link(browser: ChromiumProcess, stand_in: StandIn, wasm_port: int) -> A
         browser=BrowserSettings(), page_url=stand_in.url, local_helper=no_helper, poll_s=0.3, retry_max_s=0.5
     )
     config = PageLinkConfig(AccountId("one"), browser.ws_url, None, "127.0.0.1", wasm_port)
-    found = PageLink(config, settings, on_change=lambda: None, on_incoming=lambda call: None)
+    found = PageLink(config, settings, side=PagePort(WebRtcLeg), on_change=lambda: None, on_incoming=lambda call: None)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(found.run())
         try:

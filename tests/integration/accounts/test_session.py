@@ -29,10 +29,12 @@ from gateway.config import Settings as GatewaySettings
 from gateway.domain.ids import AccountId
 from gateway.domain.page_session import LinkCodeChanged, PageStateChanged, QrChanged, SessionEvent
 from gateway.events.hub import EventHub
+from gateway.media.page_side import PagePort
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.service import bridge_check, host_policy
 from gateway.store.store import Store
+from gateway.webrtc.leg import WebRtcLeg
 from tests.integration.api.fakes import FakeAccounts
 from tests.integration.wasm_server.rig import serve
 from tests.standin.schemas import Settings
@@ -127,7 +129,14 @@ async def hold(folder: Path, ready: asyncio.Future[Rig], done: asyncio.Event) ->
         config = PageLinkConfig(AccountId("one"), browser.ws_url, None, "127.0.0.1", urlsplit(wasm_url).port or 0)
         accounts = FakeAccounts()
         session = accounts.page_session
-        link = PageLink(config, settings, on_change=lambda: None, on_incoming=lambda call: None, session=session)
+        link = PageLink(
+            config,
+            settings,
+            side=PagePort(WebRtcLeg),
+            on_change=lambda: None,
+            on_incoming=lambda call: None,
+            session=session,
+        )
         app = create_app(
             ApiDeps(
                 store,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.bridge.call import Call, CallLimits
@@ -15,6 +15,7 @@ from gateway.domain.ids import AccountId, PageCallId, new_call_id
 from gateway.domain.page_call import PageActive, PageCallEvent
 from gateway.domain.states import Direction, PageState
 from gateway.domain.termination import Termination
+from gateway.media.page_side import PageLeg
 from gateway.media.router import PacketRouter
 from gateway.page.driver import Peer
 from gateway.sip import OutgoingInvite
@@ -97,6 +98,7 @@ class PlayedPort:
     """The page's end of the audio: what the router sends is kept, what the test speaks is received."""
 
     payload_types: Mapping[str, int] = PAYLOAD_TYPES
+    connected = True
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -107,6 +109,15 @@ class PlayedPort:
 
     def set_receiver(self, on_rtp: Callable[[bytes, float], None] | None) -> None:
         self.receiver = on_rtp
+
+    def new_leg(self, *, addresses: Sequence[str] = (), connect_timeout_s: float = 10.0) -> PageLeg:
+        raise AssertionError("a call makes no leg")
+
+    def use(self, leg: PageLeg | None) -> None:
+        raise AssertionError("a call changes no leg")
+
+    def close(self) -> None:
+        raise AssertionError("a call does not give the page up")
 
 
 @dataclass

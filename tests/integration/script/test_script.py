@@ -17,6 +17,7 @@ from gateway.browser import BrowserSettings, connect_cdp, parse_browser_url
 from gateway.domain import termination as t
 from gateway.domain.ids import AccountId
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
+from gateway.media.page_side import PagePort
 from gateway.page.driver import PageCall
 from gateway.webrtc.leg import WebRtcLeg
 from tests.integration.accounts.test_page_link import no_helper
@@ -52,7 +53,7 @@ async def driven(kind: str, script: Path = SCRIPT) -> AsyncIterator[tuple[WebPho
         )
         port = urlsplit(wasm).port or 0
         config = PageLinkConfig(AccountId("one"), browser.ws_url, None, "127.0.0.1", port)
-        link = PageLink(config, settings, on_change=lambda: None, on_incoming=incoming.append)
+        link = PageLink(config, settings, side=PagePort(WebRtcLeg), on_change=lambda: None, on_incoming=incoming.append)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(link.run())
             try:
@@ -75,8 +76,9 @@ async def line_of(link: PageLink) -> Line:
 
 async def talk(phone: WebPhone, line: Line) -> None:
     """Both sides send a tone, and hear the other's."""
-    wire = Wire(cast(WebRtcLeg, line.port))
-    line.port.set_receiver(wire.take)
+    assert isinstance(line.side, PagePort)
+    wire = Wire(cast(WebRtcLeg, line.side))
+    line.side.set_receiver(wire.take)
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(wire.run())
         wire.say(sine(1000, -20, 60, RATE_HZ))

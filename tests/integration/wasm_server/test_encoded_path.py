@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.browser.page import PageTarget
-from gateway.webrtc.leg import LegState
+from gateway.media.page_side import LegState
 from tests.integration.wasm_server.rig import RATE_HZ, attached, connect, new_leg
 from tests.integration.wasm_server.site import site
 from tests.integration.wasm_server.test_page_audio import PCMU, Opened, hears, opened, until

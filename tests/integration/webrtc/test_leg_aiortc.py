@@ -19,10 +19,11 @@ from av import AudioFrame
 from gateway.codecs import g711
 from gateway.codecs.tones import tone
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, RemoteProtocolError, Unavailable
+from gateway.media.page_side import LegState
 from gateway.media.path import PacketPath, routes
 from gateway.media.port import ContinuousPort
 from gateway.protocol.rtp import OutgoingStream, RtpHeader, build_packet, parse_header, payload_of
-from gateway.webrtc.leg import LegState, WebRtcLeg
+from gateway.webrtc.leg import WebRtcLeg
 from tests.support.audio import Samples, fit_sine
 
 pytestmark = pytest.mark.integration

@@ -16,9 +16,10 @@ import websockets
 
 from gateway.codecs import g711
 from gateway.codecs.tones import tone
+from gateway.media.page_side import LegState
 from gateway.media.path import PacketPath, routes
 from gateway.protocol.rtp import RtpHeader, build_packet, parse_header, payload_of
-from gateway.webrtc.leg import LegState, WebRtcLeg
+from gateway.webrtc.leg import WebRtcLeg
 from gateway.webrtc.seam import local_addresses
 from tests.support.audio import Samples, fit_sine, level_dbfs
 from tests.support.chromium import chromium
