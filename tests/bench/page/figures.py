@@ -40,9 +40,15 @@ class Kept:
     late_s: Samples
 
     @classmethod
-    def load(cls, path: Path) -> Kept:
-        """Read what a phone wrote."""
-        with np.load(path) as found:
+    def load(cls, path: Path, since_s: float = 0.0) -> Kept:
+        """Read what a phone wrote, leaving out what had come before *since_s*: it may be of an earlier call."""
+        with np.load(path) as loaded:
+            found = dict(loaded)
+            starts = np.concatenate(([0], np.cumsum(found["came_bytes"])))
+            first = int(np.searchsorted(found["came_s"], since_s))
+            found["came"] = found["came"][starts[first] :]
+            for name in ("came_s", "came_sequence", "came_timestamp", "came_bytes"):
+                found[name] = found[name][first:]
             stamps = found["came_timestamp"]
             base = stamps[0] if len(stamps) else 0
             at = (stamps - base + 2**31) % 2**32 - 2**31
@@ -50,9 +56,9 @@ class Kept:
             starts = np.concatenate(([0], np.cumsum(lengths)))
             heard = np.zeros(int(np.max(at + lengths)) if len(at) else 0)
             sound = decode_g711(found["came"].tobytes(), 0)
-            for n, first in enumerate(at):
-                if first >= 0:
-                    heard[first : first + lengths[n]] = sound[starts[n] : starts[n + 1]]
+            for n, place in enumerate(at):
+                if place >= 0:
+                    heard[place : place + lengths[n]] = sound[starts[n] : starts[n + 1]]
             numbers = np.unwrap(found["came_sequence"].astype(float), period=65536)
             lost = int(numbers.max() - numbers.min() + 1 - len(numbers)) if len(numbers) else 0
             lateness = found["came_s"] - at / RATE_HZ
@@ -100,10 +106,11 @@ def delays(kept: Kept, said_at: Sequence[int], emitted_s: Sequence[float], recei
     went = [kept.went_s(at) for at in said_at if at < kept.sent_at[-1]]
     down, path = [], []
     for at_s, deep_s in went:
-        found = match_latencies([at_s], [min(received_s, key=lambda one: abs(one - at_s - 0.05), default=0.0)])
-        if found:
-            down.append(found[0])
-            path.append(found[0] - deep_s)
+        # no two bursts are closer than this
+        found = min((one for one in received_s if at_s <= one < at_s + 0.39), default=None)
+        if found is not None:
+            down.append(found - at_s)
+            path.append(found - at_s - deep_s)
     lost = max(0, len(emitted_s) - len(up)) + len(went) - len(down)
     return Delays(_ms(up), _ms(down), _ms(path), lost)
 

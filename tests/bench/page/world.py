@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,10 +24,12 @@ from gateway.browser.opening import open_page
 from gateway.browser.page import PageTarget
 from gateway.browser.settings import BrowserSettings
 from gateway.domain.ids import CallId
+from gateway.media.page_side import PagePort
 from gateway.media.router import PacketRouter
 from gateway.webrtc.leg import WebRtcLeg
+from gateway.webrtc.seam import local_addresses
 from tests.bench.page.figures import Kept, mulaw
-from tests.integration.wasm_server.rig import new_leg, serve
+from tests.integration.wasm_server.rig import serve
 from tests.standin.server import StandIn
 from tests.support.audio import Samples
 from tests.support.chromium import ChromiumProcess, chromium
@@ -53,9 +55,26 @@ class PhoneProcess:
     _process: asyncio.subprocess.Process
 
     async def talk(
-        self, to: tuple[str, int], said: Samples, seconds: float, *, ptime_ms: int = 20, ppm: float = 0
+        self,
+        to: tuple[str, int],
+        said: Samples,
+        seconds: float,
+        *,
+        ptime_ms: int = 20,
+        ppm: float = 0,
+        since_s: float | None = None,
     ) -> Kept:
-        """Say *said* (8 kHz) for *seconds* and keep what comes meanwhile."""
+        """Say *said* (8 kHz) for *seconds* and keep what comes meanwhile, or has come since *since_s* (wall clock).
+
+        Args:
+            to: where to.
+            said: what; silence follows it.
+            seconds: how long.
+            ptime_ms: of its packets.
+            ppm: by how much its clock is fast.
+            since_s: None: from now on.
+        """
+        since_s = time.time() if since_s is None else since_s
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         np.save(self.folder / "said.npy", mulaw(said))
@@ -66,7 +85,7 @@ class PhoneProcess:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         async with asyncio.timeout(seconds + 20):
             await self._process.stdout.readline()
-        return Kept.load(self.folder / "kept.npz")
+        return await asyncio.to_thread(Kept.load, self.folder / "kept.npz", since_s)
 
 
 @contextlib.asynccontextmanager
@@ -94,17 +113,19 @@ async def phone() -> AsyncIterator[PhoneProcess]:
 class Line(Protocol):
     """A page that can be called, and what stands between it and a phone."""
 
-    stand_in: StandIn
-    browser: ChromiumProcess
+    @property
+    def stand_in(self) -> StandIn:
+        """The far end."""
+
+    @property
+    def browser(self) -> ChromiumProcess:
+        """The page's Chromium."""
 
     async def call(self, phone_port: int, *, ptime_ms: int = 20) -> tuple[str, int]:
         """Have the page in a call with the phone; return where the phone sends to."""
 
     async def hang_up(self) -> None:
         """End it, and wait for the end."""
-
-    async def figures(self) -> dict[str, Any]:
-        """What the line says of itself."""
 
 
 @dataclass(slots=True)
@@ -114,10 +135,10 @@ class Bridged:
     stand_in: StandIn
     browser: ChromiumProcess
     page: PageTarget
-    leg: WebRtcLeg
+    side: PagePort
     router: PacketRouter
     events: list[dict[str, Any]]
-    codec: str = "PCMU"
+    answered_s: float = 0.0  # wall clock, of the last call: the phone's 200, as it were
     _calls: int = 0
 
     async def call(self, phone_port: int, *, ptime_ms: int = 20) -> tuple[str, int]:
@@ -131,10 +152,11 @@ class Bridged:
             f"m=audio {phone_port} RTP/AVP 0\r\na=ptime:{ptime_ms}\r\n"
         )
         answer, negotiated = await self.router.answer_offer(self._call_id, offer, local_address=HOST)
+        self.answered_s = time.time()
         await self.page.call("startMedia", {"codec": negotiated.codec})
         await self.page.call("accept", call_id)
         await until(lambda: any(one.get("state") == ACTIVE for one in self.events), "an active call")
-        self.router.connect(self._call_id, self.leg)
+        self.router.connect(self._call_id, self.side)
         found = re.search(r"m=audio (\d+)", answer)
         assert found is not None
         return HOST, int(found[1])
@@ -151,7 +173,7 @@ class Bridged:
         await self.router.delete(self._call_id)
 
     async def figures(self) -> dict[str, Any]:
-        """See `Line`."""
+        """What the page says of its audio."""
         found: dict[str, Any] = await self.page.call("stats")
         return found
 
@@ -172,12 +194,14 @@ async def bridged(*flags: str) -> AsyncIterator[Bridged]:
         events: list[dict[str, Any]] = []
         page.subscribe(events.append, lambda: None, lambda why: None)
         await until(lambda: any(one.get("state") == "READY" for one in events), "a READY page", 30)
-        leg = new_leg()
+        router = PacketRouter(page_leg=WebRtcLeg)
+        stack.push_async_callback(router.close)
+        side = router.page_side()
+        leg = side.new_leg(addresses=[*local_addresses(), HOST])
         stack.push_async_callback(leg.close)
         await leg.accept(await page.connect_media(await leg.offer()))
-        router = PacketRouter()
-        stack.push_async_callback(router.close)
-        yield Bridged(stand_in, browser, page, leg, router, events)
+        side.use(leg)
+        yield Bridged(stand_in, browser, page, side, router, events)
 
 
 @dataclass(slots=True)
@@ -194,7 +218,7 @@ class Bare:
         await self.stand_in.ring(CALLER)
         await self.stand_in.wait_for(lambda state: bool(state["page"]["call"]))
         await self.evaluate(
-            "importNamespace('WAWebVoipStackInterface').getVoipStackInterface().then((it) => it.acceptCall(true, false))"
+            "importNamespace('WAWebVoipStackInterface').getVoipStackInterface().then((s) => s.acceptCall(true, false))"
         )
         await self.stand_in.wait_for(lambda state: bool(state["call"]) and state["call"]["state"] == "active", 20)
 
@@ -228,7 +252,7 @@ async def bare(*flags: str) -> AsyncIterator[Bare]:
         targets = await cdp.send("Target.getTargets")
         target = next(one for one in targets["targetInfos"] if one["type"] == "page")
         attached = await cdp.send("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
-        await stand_in.wait_for(lambda state: bool(state["page"]) and bool(state["page"].get("ready", True)), 30)
+        await stand_in.wait_for(lambda state: bool(state["page"]["stack_ready"]), 30)
         yield Bare(stand_in, browser, cdp, attached["sessionId"])
 
 
@@ -249,7 +273,7 @@ def cpu_s(browser: ChromiumProcess) -> float:
     return sum(used.get(pid, 0.0) for pid in wanted)
 
 
-async def until(seen: Any, what: str, timeout_s: float = 20) -> None:
+async def until(seen: Callable[[], object], what: str, timeout_s: float = 20) -> None:
     """Wait for it.
 
     Raises:
