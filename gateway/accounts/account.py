@@ -12,6 +12,7 @@ import structlog
 from gateway.accounts.audio_watch import watched_audio
 from gateway.accounts.build_watch import Builds, NoBuilds
 from gateway.accounts.call_book import CallBook
+from gateway.accounts.call_quality import metered, quality_of
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
 from gateway.accounts.page_session import PageSession
@@ -400,7 +401,7 @@ class Account:
             await asyncio.wait([before])
         try:
             self._context.book.begin(call)
-            async with watched_audio(call, self._context.book.one_way):
+            async with watched_audio(call, self._context.book.one_way), metered(call):
                 await call.run(flow)
         finally:
             self._context.book.end(call)
@@ -425,6 +426,7 @@ def _why_down(link: PageLink) -> str:
 
 def _summary(call: Call) -> CallSummary:
     control, transfer = call.control, call.control.transfer_state
+    quality = quality_of(call)
     return CallSummary(
         call.call_id,
         call.direction,
@@ -440,4 +442,5 @@ def _summary(call: Call) -> CallSummary:
         held=control.held,
         muted=control.muted,
         transfer=(transfer.extension, transfer.state.value) if transfer else None,
+        quality=quality.model_dump(mode="json") if quality is not None else None,
     )

@@ -8,12 +8,12 @@ from typing import Any
 import structlog
 
 from gateway.accounts.audio_watch import OneWay
+from gateway.accounts.call_quality import quality_of
 from gateway.bridge.call import Call
 from gateway.domain import termination as t
 from gateway.domain.states import CallState, Origin
 from gateway.events.hub import EventHub
 from gateway.events.models import AudioOneWay, CallEnded, CallIncoming, CallStateChanged
-from gateway.media.plane import DirectionStats
 from gateway.ops.metrics import Metrics
 from gateway.store.calls import CallRecord, merge_record
 from gateway.store.journal import Journal
@@ -74,7 +74,19 @@ class CallBook:
                 metrics.rtp_packets_lost.inc(figures.lost)
                 for cause, count in figures.dropped.items():
                     metrics.audio_frames_dropped.labels(name, cause).inc(count)
+                metrics.audio_latency_seconds.labels(name).observe(call.stats.late_ms / 1000)
             metrics.rtp_jitter_seconds.set(call.stats.sip_to_wa.jitter_ms / 1000)
+            self._count_quality(call)
+
+    def _count_quality(self, call: Call) -> None:
+        figures = quality_of(call)
+        if figures is None or call.times.answered is None:
+            return
+        for name, direction in (("wa_to_sip", figures.wa_to_sip), ("sip_to_wa", figures.sip_to_wa)):
+            if direction.mos is not None and direction.scale is not None:
+                self._metrics.call_mos.labels(name, direction.scale).observe(direction.mos)
+            if direction.delay_ms is not None:
+                self._metrics.call_delay_seconds.labels(name).observe(direction.delay_ms / 1000)
 
     def _save(self, call: Call) -> None:
         record = record_of(call)
@@ -112,12 +124,14 @@ def _ended(call: Call) -> CallEnded:
         reason=end.reason,
         sip_status=end.sip_status,
         q850_cause=end.q850_cause,
+        quality=quality_of(call) if call.stats is not None else None,
     )
 
 
 def record_of(call: Call) -> CallRecord:
     """Return what is written down of *call* as it is now."""
     end, times = call.termination, call.times
+    quality = quality_of(call) if call.stats is not None else None
     return CallRecord(
         id=call.call_id,
         account=call.account_id,
@@ -136,33 +150,8 @@ def record_of(call: Call) -> CallRecord:
         whatsapp_name=call.page.peer.name if call.page else None,
         sip_user=call.sip_user or None,
         sip_name=call.sip_name or None,
-        quality=_quality(call),
+        quality=quality.model_dump(mode="json") if quality is not None else None,
     )
-
-
-def _quality(call: Call) -> dict[str, object] | None:
-    """The figures that are kept; `gateway.api.schemas.Quality` is their schema."""
-    stats = call.stats
-    if stats is None:
-        return None
-    return {
-        "codec": call.media.negotiated.codec if call.media.negotiated else None,
-        "wa_to_sip": _direction(stats.wa_to_sip),
-        "sip_to_wa": _direction(stats.sip_to_wa),
-        "round_trip_ms": None if stats.round_trip_ms is None else round(stats.round_trip_ms, 1),
-        "peer_lost": stats.peer_lost,
-        "peer_jitter_ms": round(stats.peer_jitter_ms, 1),
-    }
-
-
-def _direction(stats: DirectionStats) -> dict[str, object]:
-    return {
-        "packets": stats.packets,
-        "lost": stats.lost,
-        "jitter_ms": round(stats.jitter_ms, 1),
-        "dropped": sum(stats.dropped.values()),
-        "keys": stats.keys,
-    }
 
 
 def _loggable(record: CallRecord) -> dict[str, object]:

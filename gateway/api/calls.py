@@ -29,7 +29,6 @@ from gateway.api.schemas import (
     EraseRequest,
     Party,
     Phone,
-    Quality,
     Recording,
 )
 from gateway.api.validation import invalid, parse_body, parse_query
@@ -37,14 +36,22 @@ from gateway.domain.bridge_config import FieldFault
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.termination import Result
 from gateway.events.models import utc_text
+from gateway.events.quality import Quality
 from gateway.store.calls import CallFilter, CallRecord, Place
 
 _CSV_PAGE: Final = 500
+DIRECTION_FIGURES: Final = (
+    "packets", "lost", "jitter_ms", "loss_percent", "concealed_ms", "delay_ms", "level_dbfs", "mos", "r", "scale",
+)  # fmt: skip
 CSV_COLUMNS: Final = (
     "id", "direction", "origin", "state", "whatsapp_number", "whatsapp_name", "sip_user", "created_at", "ringing_at",
     "answered_at", "ended_at", "duration_s", "result", "reason", "sip_status", "q850_cause", "codec",
-    "wa_to_sip_packets", "wa_to_sip_lost", "wa_to_sip_jitter_ms", "sip_to_wa_packets", "sip_to_wa_lost",
-    "sip_to_wa_jitter_ms", "round_trip_ms", "recording",
+    *(
+        f"{direction}_{figure}"
+        for direction in ("wa_to_sip", "sip_to_wa")
+        for figure in DIRECTION_FIGURES
+    ),
+    "round_trip_ms", "page_round_trip_ms", "recording",
 )  # fmt: skip
 _CALL_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to spreadsheets
@@ -204,9 +211,9 @@ def _row(view: CallRecordView) -> list[Any]:
         *[utc_text(instant) if instant else None for instant in times], view.duration_s,
         *([ending.result.value, ending.reason, ending.sip_status, ending.q850_cause] if ending else [None] * 4),
         quality.codec if quality else None,
-        *([to_sip.packets, to_sip.lost, to_sip.jitter_ms] if to_sip else [None] * 3),
-        *([to_wa.packets, to_wa.lost, to_wa.jitter_ms] if to_wa else [None] * 3),
-        quality.round_trip_ms if quality else None, view.recording.file if view.recording else None,
+        *[getattr(one, figure) if one else None for one in (to_sip, to_wa) for figure in DIRECTION_FIGURES],
+        *([quality.round_trip_ms, quality.page_round_trip_ms] if quality else [None] * 2),
+        view.recording.file if view.recording else None,
     ]  # fmt: skip
 
 

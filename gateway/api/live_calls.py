@@ -41,6 +41,7 @@ from gateway.domain.bridge_config import FieldFault
 from gateway.domain.bridge_status import CallSummary
 from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
+from gateway.events.quality import Quality
 from gateway.protocol.sip.target import parse_sip_server
 from gateway.protocol.sip.text import sip_uri
 from gateway.store.calls import CallRecord
@@ -244,6 +245,7 @@ def call_view(call: CallSummary) -> CallView:
         transfer=TransferView(extension=call.transfer[0], state=TransferState(call.transfer[1]))
         if call.transfer
         else None,
+        quality=Quality.model_validate(call.quality) if call.quality is not None else None,
         ending=None,
     )
 

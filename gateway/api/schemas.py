@@ -12,6 +12,7 @@ from gateway.domain.offer import EXTENSION_PATTERN
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
 from gateway.events.models import EVENTS, Envelope, Instant
+from gateway.events.quality import Quality
 
 _RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")  # pydantic would take a number of seconds as well
 _NUMBER = re.compile(r"\+?[0-9]{5,15}")
@@ -77,27 +78,6 @@ class Ending(Answer):
     q850_cause: int | None = Field(description="ITU-T Q.850 cause")
 
 
-class DirectionQuality(Answer):
-    """The audio of one direction."""
-
-    packets: int = Field(description="RTP packets that came")
-    lost: int = Field(description="Packets that never came, by their sequence numbers")
-    jitter_ms: float = Field(description="Of their arrival (RFC 3550)")
-    dropped: int = Field(description="Packets that came and were not passed on")
-    keys: int = Field(description="Telephone keys")
-
-
-class Quality(Answer):
-    """Figures of a call's audio."""
-
-    codec: str | None = Field(description="Towards the SIP side")
-    wa_to_sip: DirectionQuality
-    sip_to_wa: DirectionQuality
-    round_trip_ms: float | None = Field(description="To the SIP peer and back, by its RTCP; null before it said")
-    peer_lost: int = Field(description="Of our packets, as the SIP peer says")
-    peer_jitter_ms: float = Field(description="Of our packets, as the SIP peer says")
-
-
 class Recording(Answer):
     """What a recording left. No call is recorded yet."""
 
@@ -147,6 +127,7 @@ class CallView(Answer):
     held: bool = Field(description="Neither side hears the other")
     muted: bool = Field(description="The WhatsApp side does not hear the phone")
     transfer: TransferView | None = Field(description="The latest transfer that this API was asked for")
+    quality: Quality | None = Field(description="Figures of the audio so far; null where none was set up yet")
     ending: Ending | None = Field(description="null while the call runs")
 
 

@@ -10,6 +10,7 @@ import structlog
 from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError, PonteError
 from gateway.domain.ids import CallId
+from gateway.domain.page_audio import PageFigures, PageMeter
 from gateway.domain.termination import CLIENT_MEDIA_LOST, MEDIA_LOST, Termination
 from gateway.media.page_side import PageSide
 from gateway.media.plane import PLANE_LOST, MediaPlane, MediaStats, Negotiated, combined
@@ -42,6 +43,7 @@ class CallMedia:
         self._side = side
         self._open = False
         self._page_started = False
+        self._page_meter = PageMeter()
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
         self._log = structlog.get_logger("ponte.call")
         self.negotiated: Negotiated | None = None
@@ -205,6 +207,16 @@ class CallMedia:
     def _mute(self, duration_s: float) -> None:
         if self._open:
             self._plane.mute(self._call_id, duration_s)
+
+    async def look_at_page(self) -> None:
+        """Take one look at the sound in the page."""
+        if self._page_started and (look := await self._driver.audio()) is not None:
+            self._page_meter.add(look)
+
+    @property
+    def page_figures(self) -> PageFigures:
+        """What the looks at the page found."""
+        return self._page_meter.figures
 
     async def stop_page(self) -> None:
         """Detach the page's microphone and speaker."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from gateway.domain.ids import CallId
 from gateway.domain.states import CallState, Direction, Origin
@@ -39,6 +41,7 @@ class CallSummary:
         muted: the WhatsApp side does not hear the phone.
         transfer: where the SIP side is being moved to, or was, and how far that is;
             None where nobody asked for it.
+        quality: figures of the audio so far, as records keep them; None before there is any.
     """
 
     id: CallId
@@ -55,6 +58,7 @@ class CallSummary:
     held: bool = False
     muted: bool = False
     transfer: tuple[str, str] | None = None
+    quality: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
+from gateway.events.quality import Quality
 
 
 def utc_text(value: datetime) -> str:
@@ -70,6 +71,7 @@ class CallEnded(_CallEvent):
     reason: str = Field(description="Stable slug, for example busy")
     sip_status: int | None
     q850_cause: int | None
+    quality: Quality | None = Field(default=None, description="Figures of the audio; null where none was set up")
 
 
 class CallRecording(Event):

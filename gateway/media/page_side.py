@@ -15,7 +15,8 @@ from typing import Final, Protocol
 
 from gateway.domain.codecs import G722, OPUS, PCMA, PCMU
 from gateway.domain.errors import LocalProtocolError
-from gateway.media.port import ContinuousPort, Receiver, RtpPort
+from gateway.media.port import ContinuousPort, Receiver, ReportingPort, RtpPort
+from gateway.protocol.rtcp import FarReport
 from gateway.protocol.rtp import OutgoingStream
 
 PAGE_PAYLOAD_TYPES: Final[Mapping[str, int]] = {codec.name: codec.payload_type for codec in (PCMU, PCMA, G722, OPUS)}
@@ -148,6 +149,7 @@ class PagePort:
         self._spare = OutgoingStream(random.SystemRandom().getrandbits)
         self._leg: RtpPort | None = None
         self._receiver: Receiver | None = None
+        self._beyond: Callable[[], FarReport | None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -166,9 +168,11 @@ class PagePort:
             raise LocalProtocolError("This leg is another media plane's")
         if self._leg is not None:
             self._leg.set_receiver(None)
+            self._tell_beyond(None)
         self._leg = leg
         if leg is not None:
             leg.set_receiver(self._receiver)
+            self._tell_beyond(self._beyond)
 
     def close(self) -> None:
         """See `PageSide`."""
@@ -189,3 +193,16 @@ class PagePort:
         self._receiver = on_rtp
         if self._leg is not None:
             self._leg.set_receiver(on_rtp)
+
+    def far_report(self) -> FarReport | None:
+        """See `ReportingPort`."""
+        return self._leg.far_report() if isinstance(self._leg, ReportingPort) else None
+
+    def set_beyond(self, beyond: Callable[[], FarReport | None] | None) -> None:
+        """See `ReportingPort`."""
+        self._beyond = beyond
+        self._tell_beyond(beyond)
+
+    def _tell_beyond(self, beyond: Callable[[], FarReport | None] | None) -> None:
+        if isinstance(self._leg, ReportingPort):
+            self._leg.set_beyond(beyond)

@@ -28,6 +28,7 @@ class DirectionStats:
         bytes: of their payloads.
         passed: packets sent on.
         lost: packets that never came, by their sequence numbers.
+        loss_runs: holes that they left: how many were lost in a row is the one over the other.
         jitter_ms: of their arrival (RFC 3550 A.8).
         last_packet_s: monotonic instant of the last one, None before the first.
         source_changes: times that another source, or a jump in its numbers, was seen.
@@ -42,6 +43,7 @@ class DirectionStats:
     bytes: int = 0
     passed: int = 0
     lost: int = 0
+    loss_runs: int = 0
     jitter_ms: float = 0.0
     last_packet_s: float | None = None
     source_changes: int = 0
@@ -60,8 +62,12 @@ class MediaStats:
         wa_to_sip: from the page to the SIP peer.
         sip_to_wa: from the SIP peer to the page.
         round_trip_ms: to the SIP peer, by its RTCP; None before it said.
-        peer_lost: of our packets, as the SIP peer says.
+        peer_lost: of our packets, as the SIP peer says; with those that were lost before us.
         peer_jitter_ms: of our packets, as the SIP peer says.
+        page_round_trip_ms: to the page, by its RTCP; None before it said.
+        page_lost: of the packets for the page, as it says; with those that were lost before us.
+        page_jitter_ms: of these packets, as the page says.
+        late_ms: how late the packet path came to its work, on average: what our own machine adds to the delay.
         source_moves: times that a source other than the SDP's was believed.
         last_rtp_s: monotonic instant of the SIP peer's last RTP packet, of any payload type, on hold too; None before
             the first.
@@ -73,6 +79,10 @@ class MediaStats:
     round_trip_ms: float | None = None
     peer_lost: int = 0
     peer_jitter_ms: float = 0.0
+    page_round_trip_ms: float | None = None
+    page_lost: int = 0
+    page_jitter_ms: float = 0.0
+    late_ms: float = 0.0
     source_moves: int = 0
     last_rtp_s: float | None = None
     last_rtcp_s: float | None = None
@@ -87,6 +97,7 @@ def combined(earlier: MediaStats | None, later: MediaStats) -> MediaStats:
         wa_to_sip=_summed(earlier.wa_to_sip, later.wa_to_sip),
         sip_to_wa=_summed(earlier.sip_to_wa, later.sip_to_wa),
         peer_lost=earlier.peer_lost + later.peer_lost,
+        page_lost=earlier.page_lost + later.page_lost,
         source_moves=earlier.source_moves + later.source_moves,
     )
 
@@ -97,6 +108,7 @@ def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
         bytes=earlier.bytes + later.bytes,
         passed=earlier.passed + later.passed,
         lost=earlier.lost + later.lost,
+        loss_runs=earlier.loss_runs + later.loss_runs,
         jitter_ms=later.jitter_ms,
         last_packet_s=later.last_packet_s if later.last_packet_s is not None else earlier.last_packet_s,
         source_changes=earlier.source_changes + later.source_changes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+from gateway.protocol.rtcp import FarReport
 from gateway.protocol.rtp import OutgoingStream
 
 Receiver = Callable[[bytes, float], None]
@@ -33,3 +34,14 @@ class ContinuousPort(Protocol):
     @property
     def outgoing(self) -> OutgoingStream:
         """Where the stream towards the page stands; whoever sends through the port goes on from it."""
+
+
+@runtime_checkable
+class ReportingPort(Protocol):
+    """A port whose page says how it fares (RTCP), and is told how its own packets fare beyond us."""
+
+    def far_report(self) -> FarReport | None:
+        """Return what the page said last of the packets that it was sent, None before it did."""
+
+    def set_beyond(self, beyond: Callable[[], FarReport | None] | None) -> None:
+        """Say who knows how the page's packets fare at the far end; None: nobody."""

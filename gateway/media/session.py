@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.far import FarLoss
 from gateway.media.keys import KeyTap, KeyWatch, OnKey
 from gateway.media.link import LinkUser, MediaLink, OnLost
 from gateway.media.path import PacketPath, routes
 from gateway.media.plane import DirectionStats, MediaStats
-from gateway.media.port import ContinuousPort, RtpPort
+from gateway.media.port import ContinuousPort, ReportingPort, RtpPort
 from gateway.media.repacketize import PAGE_PTIME_MS, Repacketizer
 from gateway.protocol.rtcp import Reporter
 from gateway.protocol.rtp import OutgoingStream
@@ -63,6 +64,8 @@ class RtpSession:
         cname = f"{random_bits(96):024x}"
         self._reporter = Reporter(self._to_sip.outgoing, self._to_wa.reception, cname)
         self._last_rtcp_s: float | None = None
+        self._page_loss = FarLoss()
+        self._late_s = [0.0, 0]  # sum and count
         self._timer: asyncio.TimerHandle | None = None
         self._keys: KeyWatch | None = None
         self._keys_sent = 0  # by taps that were replaced
@@ -122,13 +125,25 @@ class RtpSession:
             self._keys.close()
         self._keys = None if on_key is None else KeyWatch(self._loop, on_key)
         self._to_wa.on_event = None if self._keys is None else self._keys.receive
-        if self._port is not None:
-            self._port.set_receiver(None)
+        self._leave_port()
         self._port = port
+        if isinstance(port, ReportingPort):
+            port.set_beyond(lambda: self._reporter.far)
+            self._page_loss.begin(port.far_report())
+            self._reporter.beyond = port.far_report
         self._to_wa.redirect(port.outgoing if isinstance(port, ContinuousPort) else OutgoingStream(self._random_bits))
         self._wire()
         port.set_receiver(self._from_page)
         self.link.start()
+
+    def _leave_port(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.set_receiver(None)
+        if isinstance(port, ReportingPort):
+            self._page_loss.end(port.far_report())
+            port.set_beyond(None)
+            self._reporter.beyond = None
 
     def silence(self, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
         """Send silence instead of the audio of these directions until told otherwise."""
@@ -221,6 +236,9 @@ class RtpSession:
         self._timer = self._loop.call_later(delay, self._report)
 
     def _report(self) -> None:
+        if self._timer is not None:  # a packet that comes now waits as long as this timer did
+            self._late_s[0] += max(0.0, self._loop.time() - self._timer.when())
+            self._late_s[1] += 1
         self._send_report(goodbye=False)
         self._schedule()
 
@@ -233,12 +251,18 @@ class RtpSession:
         """Return the figures so far."""
         trip = self._reporter.round_trip_s
         tap = self._to_sip.key_tap
+        page = self._port.far_report() if isinstance(self._port, ReportingPort) else self._page_loss.last
+        late_s, looks = self._late_s
         return MediaStats(
             wa_to_sip=_direction_stats(self._to_sip, self._keys_sent + (tap.sender.events if tap is not None else 0)),
             sip_to_wa=_direction_stats(self._to_wa, self._keys.keys if self._keys is not None else 0),
             round_trip_ms=None if trip is None else trip * 1000,
             peer_lost=self._reporter.peer_lost,
             peer_jitter_ms=self._reporter.peer_jitter * 1000 / self._to_sip.outgoing.clock_rate_hz,
+            page_round_trip_ms=None if page is None or page.round_trip_s is None else page.round_trip_s * 1000,
+            page_lost=self._page_loss.lost(page),
+            page_jitter_ms=page.jitter_s * 1000 if page is not None else 0.0,
+            late_ms=late_s / looks * 1000 if looks else 0.0,
             source_moves=self.link.source_moves,
             last_rtp_s=self._to_wa.reception.last_at_s,
             last_rtcp_s=self._last_rtcp_s,
@@ -254,9 +278,7 @@ class RtpSession:
             self._timer.cancel()
         if self._keys is not None:
             self._keys.close()
-        if self._port is not None:
-            self._port.set_receiver(None)
-            self._port = None
+        self._leave_port()
         if self.sdp.negotiated is not None:
             self._send_report(goodbye=True)
         await self.link.close()
@@ -269,6 +291,7 @@ def _direction_stats(path: PacketPath, keys: int) -> DirectionStats:
         bytes=reception.octets,
         passed=path.passed,
         lost=reception.lost,
+        loss_runs=min(reception.gaps, reception.lost),
         jitter_ms=reception.jitter_ms,
         last_packet_s=reception.last_at_s,
         source_changes=reception.changes,

@@ -19,6 +19,8 @@ _DURATION_BUCKETS_S = (1, 5, 15, 30, 60, 180, 300, 600, 1800, 3600)
 _COMMAND_BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)  # loopback evaluate to the command timeout
 _REQUEST_BUCKETS_S = (0.005, 0.02, 0.05, 0.1, 0.5, 2, 10)
 _LATENCY_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.005, 0.02, 0.06, 0.12, 0.5)
+_MOS_BUCKETS = (1.5, 2, 2.5, 3, 3.25, 3.5, 3.75, 4, 4.1, 4.2, 4.3, 4.4, 4.5)  # finer where calls usually are
+_DELAY_BUCKETS_S = (0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1)  # 0.15: where people begin to notice (G.114)
 
 
 Counts = Mapping[tuple[str, ...], int]
@@ -81,9 +83,23 @@ class Metrics:
         )
         self.audio_latency_seconds = Histogram(
             "ponte_audio_latency_seconds",
-            "Time that audio spends in the gateway",
+            "Time that packets wait in the gateway, mean of each ended call",
             ("path",),
             buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.call_mos = Histogram(
+            "ponte_call_mos",
+            "Mean opinion score of answered calls by the E-model (ITU-T G.107, G.107.1)",
+            ("path", "scale"),
+            buckets=_MOS_BUCKETS,
+            registry=registry,
+        )
+        self.call_delay_seconds = Histogram(
+            "ponte_call_delay_seconds",
+            "Delay of answered calls between page and phone, buffers and packets counted in",
+            ("path",),
+            buckets=_DELAY_BUCKETS_S,
             registry=registry,
         )
         self.http_request_seconds = Histogram(

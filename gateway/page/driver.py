@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.domain.errors import PonteError
 from gateway.domain.ids import PageCallId
+from gateway.domain.page_audio import PageAudio
 from gateway.domain.page_call import PageCallEvent
 from gateway.domain.states import PageState
 from gateway.domain.termination import Termination
@@ -137,6 +138,9 @@ class PageDriver(Protocol):
         Raises:
             PonteError: the page cannot play it.
         """
+
+    async def audio(self) -> PageAudio | None:
+        """Look at the sound of the call that is up; None where the page does not tell."""
 
     async def stop_media(self) -> None:
         """Detach microphone and speaker."""

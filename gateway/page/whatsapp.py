@@ -15,6 +15,7 @@ from gateway.browser.page import PageTarget
 from gateway.domain import termination as t
 from gateway.domain.errors import RemoteProtocolError
 from gateway.domain.ids import PageCallId
+from gateway.domain.page_audio import PageAudio
 from gateway.domain.page_call import PageCallEvent, PageCallProgress
 from gateway.domain.states import PageState
 from gateway.domain.termination import Termination
@@ -315,6 +316,10 @@ class WhatsAppDriver:
         """Return the page's levels and the state of its media leg."""
         stats = await self._target.call("stats")
         return stats if isinstance(stats, dict) else {}
+
+    async def audio(self) -> PageAudio | None:
+        """Look at the sound of the call."""
+        return wire.parse_audio(await self.stats())
 
     async def _end_left(self) -> None:
         """End the calls that went on without us: nobody hears their other side, and they keep the line busy."""

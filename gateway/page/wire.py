@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.domain.page_audio import PageAudio
 from gateway.domain.states import PageState
 
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
@@ -205,6 +206,39 @@ def parse_link_code(data: object) -> LinkCode:
         RemoteProtocolError: it has not the agreed shape.
     """
     return _checked(LinkCode, data, "linkCode")
+
+
+class _Level(_Wire):
+    rms_dbfs: Annotated[float, Field(strict=False)] | None = None
+
+
+class _Buffer(_Wire):
+    wait_ms: Annotated[float, Field(strict=False)]
+    concealed_ms: Annotated[float, Field(strict=False)]
+    short_ms: Annotated[float, Field(strict=False)] = 0.0
+
+
+class _Stats(_Wire):
+    mic: _Level | None = None
+    speaker: _Level | None = None
+    jitter_buffer_ms: Annotated[float, Field(strict=False)] | None = None
+    mic_buffer: _Buffer | None = None
+
+
+def parse_audio(data: object) -> PageAudio:
+    """Check the answer of ``stats()``, and give what it says of the sound.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    stats = _checked(_Stats, data, "stats")
+    buffer = stats.mic_buffer
+    return PageAudio(
+        mic_dbfs=stats.mic.rms_dbfs if stats.mic is not None else None,
+        speaker_dbfs=stats.speaker.rms_dbfs if stats.speaker is not None else None,
+        wait_ms=buffer.wait_ms if buffer is not None else stats.jitter_buffer_ms,
+        concealed_ms=buffer.concealed_ms + buffer.short_ms if buffer is not None else None,
+    )
 
 
 def _checked(model: type[_Answer], data: object, command: str) -> _Answer:

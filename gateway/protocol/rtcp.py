@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,9 @@ SENDER_REPORT: Final = 200
 RECEIVER_REPORT: Final = 201
 SOURCE_DESCRIPTION: Final = 202
 GOODBYE: Final = 203
+
+FAR_REPORT_S: Final = 15.0
+"""Older reports of the far end are not passed on: three intervals of RFC 3550's 5 s."""
 
 _CNAME: Final = 1
 _UNIX_TO_NTP_S: Final = 2208988800  # 1900-01-01 to 1970-01-01 (RFC 5905)
@@ -269,6 +272,27 @@ def build_compound(packets: Sequence[RtcpPacket]) -> bytes:
     return b"".join(build_packet(packet) for packet in packets)
 
 
+@dataclass(frozen=True, slots=True)
+class FarReport:
+    """What the receiver of a stream said of it last.
+
+    Attributes:
+        ssrc: the stream.
+        fraction_lost: share lost since its report before, in 1/256.
+        lost: packets lost since the stream began.
+        jitter_s: of their arrival.
+        at_s: monotonic instant at which it said so.
+        round_trip_s: to it and back, None before it can be told.
+    """
+
+    ssrc: int
+    fraction_lost: int
+    lost: int
+    jitter_s: float
+    at_s: float
+    round_trip_s: float | None
+
+
 class Reporter:
     """Our end of RTCP for one stream sent and one received: builds reports, reads the peer's.
 
@@ -276,11 +300,17 @@ class Reporter:
         outgoing: the stream that we send.
         reception: what we receive.
         cname: our name (RFC 7022: random, so that it says nothing about us).
+
+    Attributes:
+        far: what the peer said last of our stream, None before it did.
+        beyond: says how what we received fares where it is passed on to. As a translator's (RFC 3550 section 7.2), our
+            reports tell the sender of the loss and jitter of the whole way, so that it can adapt to them; None: of the
+            way to us.
     """
 
     __slots__ = (
-        "_cname", "_last_sr", "_last_sr_at_s", "_reported_packets", "_source", "outgoing", "peer_fraction_lost",
-        "peer_jitter", "peer_lost", "reception", "round_trip_s",
+        "_beyond_lost", "_cname", "_expected", "_last_sr", "_last_sr_at_s", "_reported_packets", "_source", "beyond",
+        "far", "outgoing", "peer_fraction_lost", "peer_jitter", "peer_lost", "reception", "round_trip_s",
     )  # fmt: skip
 
     def __init__(self, outgoing: OutgoingStream, reception: Reception, cname: str) -> None:
@@ -290,6 +320,10 @@ class Reporter:
         self.peer_lost = 0  # of our packets, as the peer says
         self.peer_fraction_lost = 0  # in 1/256
         self.peer_jitter = 0  # timestamp units
+        self.far: FarReport | None = None
+        self.beyond: Callable[[], FarReport | None] | None = None
+        self._beyond_lost = 0  # packets that were lost after us, of the present source
+        self._expected = (-1, 0)  # of which source, and how many packets it had sent at the last report
         self._cname = cname
         self._source: int | None = None  # whom the last sender report was of
         self._last_sr = 0
@@ -332,17 +366,36 @@ class Reporter:
         if self._source == reception.ssrc:
             last_sr = self._last_sr
             delay = min(0xFFFFFFFF, max(0, round((now_s - self._last_sr_at_s) * 65536)))
+        fraction, jitter = self._whole_way(reception.take_fraction_lost(), now_s)
         return (
             ReportBlock(
                 reception.ssrc,
-                reception.take_fraction_lost(),
-                max(-0x800000, min(0x7FFFFF, reception.source_lost)),
+                fraction,
+                max(-0x800000, min(0x7FFFFF, reception.source_lost + self._beyond_lost)),
                 reception.extended_sequence,
-                min(0xFFFFFFFF, reception.jitter),
+                min(0xFFFFFFFF, jitter),
                 last_sr,
                 delay,
             ),
         )
+
+    def _whole_way(self, fraction: int, now_s: float) -> tuple[int, int]:
+        """Return the fraction lost and the jitter as they are where the packets end up.
+
+        Numbers are passed on with their gaps, so what the far end misses holds what we missed.
+        """
+        reception = self.reception
+        source, sent = self._expected
+        assert reception.ssrc is not None
+        if source != reception.ssrc:
+            self._beyond_lost = sent = 0
+        since = max(0, reception.source_expected - sent)
+        self._expected = (reception.ssrc, reception.source_expected)
+        far = self.beyond() if self.beyond is not None else None
+        if far is None or now_s - far.at_s > FAR_REPORT_S:
+            return fraction, reception.jitter
+        self._beyond_lost += max(0, far.fraction_lost - fraction) * since >> 8
+        return max(fraction, far.fraction_lost), max(reception.jitter, round(far.jitter_s * reception.clock_rate_hz))
 
     def receive(self, data: bytes, now_s: float, unix_s: float) -> tuple[RtcpPacket, ...]:
         """Read a compound packet of the peer and return what is in it.
@@ -369,4 +422,12 @@ class Reporter:
                         self.peer_jitter = block.jitter
                         trip = round_trip_s(block, ntp_from_unix(unix_s))
                         self.round_trip_s = self.round_trip_s if trip is None else trip
+                        self.far = FarReport(
+                            block.ssrc,
+                            block.fraction_lost,
+                            block.cumulative_lost,
+                            block.jitter / self.outgoing.clock_rate_hz,
+                            now_s,
+                            self.round_trip_s,
+                        )
         return packets

@@ -137,7 +137,7 @@ class Reception:
 
     __slots__ = (
         "_base", "_before", "_clock_rate_hz", "_cycles", "_expected_prior", "_jitter", "_jump", "_received_prior",
-        "_timed_at_s", "_transit", "changes", "last_at_s", "octets", "packets", "sequence", "ssrc", "timestamp",
+        "_timed_at_s", "_transit", "changes", "gaps", "last_at_s", "octets", "packets", "sequence", "ssrc", "timestamp",
     )  # fmt: skip
 
     def __init__(self, clock_rate_hz: int = 8000) -> None:
@@ -148,6 +148,7 @@ class Reception:
         self.packets = 0
         self.octets = 0
         self.changes = 0  # times that another source or a jump was seen
+        self.gaps = 0  # times that numbers were missing before a packet; late ones fill theirs unseen
         self.last_at_s: float | None = None
         self._before = [0, 0]  # expected and received of earlier sources, whose loss is not forgotten
         self._base = 0
@@ -198,6 +199,8 @@ class Reception:
                     if step < 0 or step > (now_s - self._timed_at_s) * self._clock_rate_hz + self._jump:
                         self._restart(sequence, ssrc)
                         fresh = True
+                if ahead > 1:
+                    self.gaps += 1
                 if sequence < self.sequence:
                     self._cycles += 0x10000
                 self.sequence = sequence
@@ -249,6 +252,11 @@ class Reception:
     def source_lost(self) -> int:
         """Packets lost of the present source, negative where duplicates came."""
         return (self.expected - self._before[0]) - (self.packets - self._before[1])
+
+    @property
+    def source_expected(self) -> int:
+        """Packets that the present source sent."""
+        return self.expected - self._before[0]
 
     @property
     def jitter(self) -> int:

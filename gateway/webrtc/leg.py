@@ -14,7 +14,7 @@ from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, RemoteProtocolError, Unavailable
 from gateway.media.page_side import LegState, LegStats
 from gateway.media.port import Receiver
-from gateway.protocol.rtcp import Goodbye, Reporter
+from gateway.protocol.rtcp import FarReport, Goodbye, Reporter
 from gateway.protocol.rtp import HEADER, HEADER_BYTES, OutgoingStream, Reception
 from gateway.webrtc.sdp import PAYLOAD_TYPES, LocalPart, build_offer, parse_answer
 from gateway.webrtc.seam import IcePath, Transports
@@ -165,6 +165,14 @@ class WebRtcLeg:
     def set_receiver(self, on_rtp: Receiver | None) -> None:
         """Give each RTP packet of the page to *on_rtp* with the monotonic instant at which it came; None: to nobody."""
         self._receiver = on_rtp
+
+    def far_report(self) -> FarReport | None:
+        """See `gateway.media.port.ReportingPort`."""
+        return self._reporter.far
+
+    def set_beyond(self, beyond: Callable[[], FarReport | None] | None) -> None:
+        """See `gateway.media.port.ReportingPort`."""
+        self._reporter.beyond = beyond
 
     def stats(self) -> LegStats:
         """Return the figures so far."""

@@ -14,6 +14,7 @@ from gateway.browser.settings import HttpSettings
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError, RemoteProtocolError, Unavailable
 from gateway.domain.ids import PageCallId
+from gateway.domain.page_audio import PageAudio
 from gateway.domain.page_call import PageActive, PageCallEvent, PageEnded
 from gateway.domain.states import PageState
 from gateway.page import wire
@@ -166,6 +167,10 @@ class ScriptDriver:
         """Play a key to the far end by the media module."""
         order = {"hz": list(frequencies(digit)), "level_dbfs": _DTMF_DBFS, "ms": duration_ms, "to": "mic"}
         await self._target.call("tone", order)
+
+    async def audio(self) -> PageAudio | None:
+        """Look at the sound of the call."""
+        return wire.parse_audio(await self._target.call("stats"))
 
     async def stop_media(self) -> None:
         """Detach microphone and speaker."""

@@ -20,10 +20,13 @@ from tests.integration.api.test_bridge_api import faults
 pytestmark = pytest.mark.integration
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-DIRECTION = {"packets": 500, "lost": 1, "jitter_ms": 0.5, "dropped": 0, "keys": 0}
+DIRECTION = {
+    "packets": 500, "lost": 1, "jitter_ms": 0.5, "dropped": 0, "keys": 0, "mos": 4.4, "r": 92.8, "scale": "narrow",
+    "loss_percent": 0.2, "burst_r": 1.0, "delay_ms": 61.5, "level_dbfs": -23.1, "concealed_ms": None,
+}  # fmt: skip
 QUALITY = {
-    "codec": "PCMU", "wa_to_sip": DIRECTION, "sip_to_wa": DIRECTION, "round_trip_ms": None, "peer_lost": 0,
-    "peer_jitter_ms": 0.0,
+    "codec": "PCMU", "wa_to_sip": DIRECTION, "sip_to_wa": DIRECTION, "round_trip_ms": None, "page_round_trip_ms": 1.5,
+    "peer_lost": 0, "peer_jitter_ms": 0.0, "page_lost": 1, "page_jitter_ms": 0.3, "late_ms": 0.05,
 }  # fmt: skip
 
 
@@ -61,6 +64,17 @@ async def test_a_record(api: Api) -> None:
         "quality": QUALITY,
         "recording": None,
     }
+
+
+async def test_a_record_that_an_earlier_version_wrote(api: Api) -> None:
+    direction = {"packets": 500, "lost": 1, "jitter_ms": 0.5, "dropped": 0, "keys": 0}
+    old = {
+        "codec": "PCMU", "wa_to_sip": direction, "sip_to_wa": direction, "round_trip_ms": None, "peer_lost": 0,
+        "peer_jitter_ms": 0.0,
+    }  # fmt: skip
+    await api.store.calls.save(replace(call(api, 1), quality=old))
+    quality = (await api.client.get("/calls/c001")).json()["quality"]
+    assert (quality["wa_to_sip"]["packets"], quality["wa_to_sip"]["mos"]) == (500, None)
 
 
 async def test_a_wrong_id_and_that_of_another_account_cannot_be_told_apart(api: Api) -> None:
@@ -132,8 +146,15 @@ async def test_csv_has_every_record_and_no_formula(api: Api) -> None:
         "created_at": "2026-11-23T12:01:00.000Z", "ringing_at": "2026-11-23T12:01:01.000Z",
         "answered_at": "2026-11-23T12:01:03.000Z", "ended_at": "2026-11-23T12:01:13.500Z", "duration_s": "10.5",
         "result": "success", "reason": "hangup", "sip_status": "", "q850_cause": "16", "codec": "PCMU",
-        "wa_to_sip_packets": "500", "wa_to_sip_lost": "1", "wa_to_sip_jitter_ms": "0.5", "sip_to_wa_packets": "500",
-        "sip_to_wa_lost": "1", "sip_to_wa_jitter_ms": "0.5", "round_trip_ms": "", "recording": "",
+        **{
+            f"{direction}_{figure}": value
+            for direction in ("wa_to_sip", "sip_to_wa")
+            for figure, value in {
+                "packets": "500", "lost": "1", "jitter_ms": "0.5", "loss_percent": "0.2", "concealed_ms": "",
+                "delay_ms": "61.5", "level_dbfs": "-23.1", "mos": "4.4", "r": "92.8", "scale": "narrow",
+            }.items()
+        },
+        "round_trip_ms": "", "page_round_trip_ms": "1.5", "recording": "",
     }  # fmt: skip
     assert "limit" in faults(await api.client.get("/calls.csv?limit=3"))
 

@@ -20,6 +20,7 @@ from gateway.store.calls import CallRecord
 from tests.integration.api.conftest import Api
 from tests.integration.api.fakes import FakeControl
 from tests.integration.api.test_bridge_api import faults
+from tests.integration.api.test_calls_api import QUALITY
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +37,7 @@ async def control(api: Api) -> FakeControl:
         CallSummary(
             CallId("c1"), Direction.WHATSAPP_TO_SIP, CallState.ACTIVE, "5511987654321", START, START, ringing_at=START,
             origin=Origin.WHATSAPP, peer_name="Ana", sip_user="6001", sip_name="Desk", held=True,
-            transfer=("6002", "trying"),
+            transfer=("6002", "trying"), quality=QUALITY,
         ),
     )  # fmt: skip
     await api.store.configs.save(api.account, BridgeConfig(enabled=True, sip_server="pbx.example.com:5070"))
@@ -50,7 +51,7 @@ async def test_a_call_in_progress(api: Api, control: FakeControl) -> None:
         "whatsapp": {"number": "5511987654321", "name": "Ana"}, "sip": {"user": "6001", "name": "Desk"},
         "created_at": "2026-11-23T12:00:00.000Z", "ringing_at": "2026-11-23T12:00:00.000Z",
         "answered_at": "2026-11-23T12:00:00.000Z", "ended_at": None, "held": True, "muted": False,
-        "transfer": {"extension": "6002", "state": "trying"}, "ending": None,
+        "transfer": {"extension": "6002", "state": "trying"}, "quality": QUALITY, "ending": None,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.flows import sip_to_whatsapp, whatsapp_to_sip
 from gateway.domain.ids import AccountId, PageCallId, new_call_id
+from gateway.domain.page_audio import PageAudio
 from gateway.domain.page_call import PageActive, PageCallEvent
 from gateway.domain.states import Direction, PageState
 from gateway.domain.termination import Termination
@@ -89,6 +90,9 @@ class PlayedPage:
 
     async def play_dtmf(self, digit: str, duration_ms: int) -> None:
         self.keys.append((digit, duration_ms))
+
+    async def audio(self) -> PageAudio | None:
+        return None
 
     async def stop_media(self) -> None:
         self.media.append("stop")

@@ -85,6 +85,8 @@ async def test_a_calls_events_in_their_order_and_its_record_before_the_last(writ
         ("call.ended", None),
     ]
     ended = told[-1].data
+    assert record is not None
+    assert ended["quality"] == record.quality
     assert (ended["call_id"], ended["result"], ended["reason"]) == (call.call_id, "success", "hangup")
     assert (ended["whatsapp_number"], ended["whatsapp_name"], ended["sip_user"]) == ("5511987654321", "Ana", "1000")
     assert ended["duration_s"] >= 0

@@ -22,6 +22,7 @@ from gateway.media.plane import MediaStats, Negotiated, NoCommonCodec
 from gateway.media.router import PacketRouter
 from gateway.protocol.dtmf import PAYLOAD, KeyPress, frequencies
 from gateway.protocol.rtcp import (
+    FarReport,
     Goodbye,
     ReceiverReport,
     ReportBlock,
@@ -404,6 +405,54 @@ async def test_reports_go_both_ways_and_end_with_goodbye(bench: Bench) -> None:
     await until(lambda: bench.stats().sip_to_wa.dropped.get("malformed_rtcp") == 1)
     await bench.router.delete(CALL)
     await until(lambda: any(isinstance(found, Goodbye) for data in phone.reports for found in parse_compound(data)))
+
+
+class ReportingPage(Page):
+    """A page that says how it fares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.report: FarReport | None = None
+        self.beyond: Callable[[], FarReport | None] | None = None
+
+    def far_report(self) -> FarReport | None:
+        return self.report
+
+    def set_beyond(self, beyond: Callable[[], FarReport | None] | None) -> None:
+        self.beyond = beyond
+
+
+async def test_each_side_is_told_of_the_loss_at_the_other(bench: Bench) -> None:
+    phone = bench.phone()
+    page = bench.page = ReportingPage()
+    page.report = FarReport(9, 0, 5, 0.0, time.monotonic(), None)  # of an earlier call on the same leg
+    await bench.call(phone)
+    page.report = FarReport(9, 64, 12, 0.03, time.monotonic(), 0.004)
+    for n in range(1, 9):
+        phone.say(n)
+        page.speak(n)
+    await until(lambda: len(phone.heard) == 8 and any(_blocks(data) for data in phone.reports))
+    block = next(block for data in phone.reports for block in _blocks(data))
+    assert (block.fraction_lost, block.jitter) == (64, 240)  # the page's, though every packet came to us
+
+    ssrc = parse_header(phone.heard[0]).ssrc
+    phone.report(build_compound([ReceiverReport(77, (ReportBlock(ssrc, 32, 1, 8, 16, 0, 0),))]))
+    assert page.beyond is not None
+    await until(lambda: page.beyond is not None and page.beyond() is not None)
+    far = page.beyond()
+    assert far is not None
+    assert (far.fraction_lost, far.lost, far.jitter_s) == (32, 1, 0.002)
+
+    stats = bench.stats()
+    assert (stats.page_lost, stats.page_jitter_ms, stats.page_round_trip_ms) == (7, 30, 4)
+    ended = await bench.router.delete(CALL)
+    assert (ended.page_lost, ended.peer_lost) == (7, 1)
+    assert page.beyond is None
+
+
+def _blocks(data: bytes) -> tuple[ReportBlock, ...]:
+    head = parse_compound(data)[0]
+    return head.reports if isinstance(head, SenderReport | ReceiverReport) else ()
 
 
 async def test_a_strangers_report_is_not_read(bench: Bench) -> None:

@@ -82,6 +82,13 @@ def test_a_late_packet_is_received_and_not_lost() -> None:
     assert (reception.lost, reception.sequence) == (0, 14)
 
 
+def test_holes_are_counted_apart_from_what_was_lost_in_them() -> None:
+    reception = Reception()
+    for n in (1, 2, 6, 7, 9):
+        reception.update(n, n * 160, 7, 160, n * 0.02)
+    assert (reception.lost, reception.gaps, reception.source_expected) == (4, 2, 9)
+
+
 def test_a_duplicate_makes_the_loss_of_a_source_negative_but_not_the_total() -> None:
     reception = Reception()
     feed(reception, [10, 11, 11])

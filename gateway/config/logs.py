@@ -1,0 +1,19 @@
+"""Settings of logs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class LogSettings(BaseModel):
+    """What is logged and how."""
+
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto: pretty on a terminal, else JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity logged")
+    log_drop_pii: bool = Field(
+        default=False, description="Drop keys that begin with pii. (numbers, names, SDP) from logs"
+    )

@@ -1,0 +1,56 @@
+"""Settings of the media plane."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from gateway.config.fields import Names, Port, split_names
+
+
+class MediaSettings(BaseModel):
+    """Ports, codecs and keys of audio."""
+
+    rtp_port_min: Port = Field(
+        default=30000,
+        description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
+    )
+    rtp_port_max: Port = Field(default=30999, description="Last RTP port; two ports a call, so 500 calls")
+    webrtc_addresses: Names = Field(
+        default=(),
+        description="Addresses of this machine that WebRTC SIP clients are told to send audio to, separated by commas; "
+        "empty: the one that the client's signalling came to and those of every interface. public_address, where it is "
+        "an IP address, is told as well",
+    )
+    srtp: Literal["accept", "offer"] = Field(
+        default="accept",
+        description="SRTP (SDES keys) towards the PBX: `accept` takes it where the PBX offers it, `offer` also asks "
+        "for it in calls to the PBX, and has no call without it. The keys travel in the SDP: who reads SIP can decrypt",
+    )
+    codecs: Annotated[tuple[Literal["opus", "G722", "PCMA", "PCMU"], ...], NoDecode, Field(min_length=1)] = Field(
+        default=("opus", "G722", "PCMA", "PCMU"),
+        description="Audio codecs towards the PBX, separated by commas, best first: the order of our offers; an answer "
+        "follows the PBX's. None is converted, so none costs more here. Wide band comes first, since WhatsApp's sound "
+        "is: a PBX that allows G.711 only takes that. A-law before mu-law, as trunks in Brazil and Europe have it",
+    )
+
+    @field_validator("webrtc_addresses", "codecs", mode="before")
+    @classmethod
+    def _media_names(cls, value: object) -> object:
+        return split_names(value)
+
+    @field_validator("webrtc_addresses")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            ipaddress.ip_address(address)  # its ValueError names it
+        return value
+
+    @model_validator(mode="after")
+    def _rtp_range(self) -> Self:
+        if self.rtp_port_max < self.rtp_port_min + 1:
+            raise ValueError("rtp_port_max must be above rtp_port_min: a call needs two ports")
+        return self
