@@ -9,10 +9,10 @@
 #define SLOTS 8
 
 static const uint32_t SLOT = 4000;  /* 500 ms in which the latest packet counts */
-static const int32_t MARGIN = 80;   /* 10 ms */
-static const int32_t TOO_MUCH = 40; /* 5 ms above the aim: time is taken out */
-static const int32_t TOO_LITTLE = 32;
-static const int32_t OVERSHOOT = 24; /* less than either, so that no change provokes its contrary */
+static const int32_t MARGIN = 80;   /* 10 ms at first, and after a packet came too late */
+static const int32_t LEAST_MARGIN = 24; /* 3 ms, where none does: */
+static const int32_t LESS = 8;          /* 1 ms less */
+static const int32_t CALM = 4;          /* for so many slots in which half of it would have done */
 static const int32_t HURRY = 160;    /* 20 ms off the aim: one change follows the other, however it sounds */
 static const int32_t LEAP = 2400;    /* 300 ms above it, the oldest sound is given up */
 static const uint32_t REST = 800;    /* between changes where there is no hurry, */
@@ -56,6 +56,9 @@ static struct {
     double step;
     int concealing;
     double wait;
+    int32_t margin;
+    int32_t tightest; /* in this slot, by how much the latest packet came in time */
+    int32_t calm;
     double counts[JITTER_STATS];
 } jb;
 
@@ -64,12 +67,19 @@ enum { PACKETS, WAIT, AIM, CONCEALED, LATE, TAKEN, PUT, GIVEN_UP, RESTARTS };
 static int32_t apart(uint32_t later, uint32_t earlier) { return (int32_t)(later - earlier); }
 static double past(int32_t back) { return jb.past[(jb.past_end - (uint32_t)back) % PAST]; }
 static double ahead(int32_t at) { return jb.sound[(jb.next + (uint32_t)at) % SPAN]; }
+/* Off the aim by more than this, time is taken out (5 ms where the margin is 10), or put in. */
+static int32_t too_much(void) { return 20 + jb.margin / 4; }
+static int32_t too_little(void) { return jb.margin * 2 / 5; }
+/* Less than either, so that no change provokes its contrary. */
+static int32_t overshoot(void) { return jb.margin * 3 / 10; }
 
 void jitter_init(void) {
     uint8_t *bytes = (uint8_t *)&jb;
     for (uint32_t i = 0; i < sizeof jb; i++) {
         bytes[i] = 0;
     }
+    jb.margin = MARGIN;
+    jb.tightest = INT32_MAX;
 }
 
 static void skip(int32_t samples) {
@@ -89,6 +99,9 @@ static void restart(uint32_t timestamp, uint32_t stream) {
     jb.counts[RESTARTS] += jb.started ? 1.0 : 0.0;
     jb.started = 1;
     jb.stream = stream;
+    jb.margin = MARGIN;
+    jb.tightest = INT32_MAX;
+    jb.calm = 0;
     jb.next = timestamp - (uint32_t)MARGIN;
     jb.end = timestamp;
     jb.dry = 0;
@@ -96,8 +109,33 @@ static void restart(uint32_t timestamp, uint32_t stream) {
     jb.wait = MARGIN;
 }
 
+/* By how much (samples) the packet came before its turn. */
+static void note_spare(int32_t early) {
+    if (early < 0) {
+        jb.margin = MARGIN;
+        jb.calm = 0;
+    }
+    jb.tightest = early < jb.tightest ? early : jb.tightest;
+}
+
+/* A slot is over in which packets came: was the margin more than they needed? */
+static void judge_margin(void) {
+    if (jb.tightest == INT32_MAX) {
+        return;
+    }
+    if (2 * jb.tightest < jb.margin) {
+        jb.calm = 0;
+        jb.margin = jb.margin + LESS < MARGIN ? jb.margin + LESS : MARGIN;
+    } else if (++jb.calm >= CALM) {
+        jb.calm = 0;
+        jb.margin = jb.margin - LESS > LEAST_MARGIN ? jb.margin - LESS : LEAST_MARGIN;
+    }
+    jb.tightest = INT32_MAX;
+}
+
 static void note_lateness(int32_t lateness) {
     for (uint32_t turns = 0; turns < SLOTS && jb.played - jb.slot_since >= SLOT; turns++) {
+        judge_margin();
         jb.slot_since += SLOT;
         jb.slot = (jb.slot + 1) % SLOTS;
         jb.known[jb.slot] = 0;
@@ -125,7 +163,7 @@ static int32_t aim(void) {
             second = jb.latest[i];
         }
     }
-    return count == 0 ? apart(jb.played, jb.next) : (count == 1 ? first : second) + MARGIN;
+    return count == 0 ? apart(jb.played, jb.next) : (count == 1 ? first : second) + jb.margin;
 }
 
 void jitter_push(const uint8_t *bytes, uint32_t length, uint32_t law, uint32_t timestamp, uint32_t stream) {
@@ -144,6 +182,7 @@ void jitter_push(const uint8_t *bytes, uint32_t length, uint32_t law, uint32_t t
     early = apart(timestamp, jb.next);
     jb.wait += (early - jb.wait) / 16.0;
     note_lateness(apart(jb.played, timestamp));
+    note_spare(early);
     for (uint32_t i = 0; i < length; i++) {
         if (early + (int32_t)i < 0) {
             jb.counts[LATE] += 1.0;
@@ -187,7 +226,7 @@ static double likeness(int32_t lag, int shrinking) {
 
 /* Take one period out, or put one in, by a cross-fade as long as the period. */
 static void change(int32_t off, int shrinking) {
-    const int32_t wanted = (off < 0 ? -off : off) + OVERSHOOT;
+    const int32_t wanted = (off < 0 ? -off : off) + overshoot();
     int32_t most = run(2 * MOST_LAG);
     most = shrinking ? most / 2 : most;
     most = most < MOST_LAG ? most : MOST_LAG;
@@ -281,7 +320,7 @@ static void look(void) {
         return;
     }
     /* Never in what is being mended. */
-    if (jb.concealing || (off <= TOO_MUCH && off >= -TOO_LITTLE)) {
+    if (jb.concealing || (off <= too_much() && off >= -too_little())) {
         return;
     }
     if (jb.played - jb.changed < (off > 0 ? LONG_REST : REST) && off <= HURRY && off >= -HURRY) {

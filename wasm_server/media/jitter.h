@@ -2,8 +2,8 @@
  * A jitter buffer for G.711 at 8 kHz: samples by timestamp in, one sample after the other out.
  *
  * Time is counted in samples that went out ("played"); a packet's lateness is that count less its timestamp. The reading
- * position stays so far behind that packets come `MARGIN` early, but for those that came late in one half second of
- * the last eight only.
+ * position stays so far behind that packets come a margin early, but for those that came late in one half second of
+ * the last eight only. The margin is 10 ms, and on a line on which nothing uses it up goes down to 3.
  */
 #ifndef PONTE_MEDIA_JITTER_H
 #define PONTE_MEDIA_JITTER_H

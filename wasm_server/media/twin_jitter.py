@@ -13,9 +13,9 @@ from typing import Final
 RATE_HZ: Final = 8000
 SPAN: Final = 8192  # 1 s of samples by timestamp
 MARGIN: Final = 80
-TOO_MUCH: Final = 40
-TOO_LITTLE: Final = 32
-OVERSHOOT: Final = 24
+LEAST_MARGIN: Final = 24
+LESS: Final = 8
+CALM: Final = 4
 HURRY: Final = 160
 LEAP: Final = 2400
 REST: Final = 800
@@ -109,6 +109,7 @@ class Jitter:
     Attributes:
         packets: that came and were of a known law.
         wait: samples that a packet waits for its turn, on average over the last 16.
+        margin: samples that the latest of the packets shall come before its turn.
         concealed, late, taken, put, given_up: samples, by what became of them.
         restarts: how often the line was learnt anew.
     """
@@ -125,6 +126,9 @@ class Jitter:
         self._concealment: Concealment | None = None
         self.packets = self.restarts = 0
         self.wait = 0.0
+        self.margin = MARGIN
+        self._tightest: int | None = None
+        self._calm = 0
         self.concealed = self.late = self.taken = self.put = self.given_up = 0
 
     @property
@@ -136,7 +140,7 @@ class Jitter:
         known = sorted((x for x in self._latest if x is not None), reverse=True)
         if not known:
             return self._behind
-        return known[min(1, len(known) - 1)] + MARGIN
+        return known[min(1, len(known) - 1)] + self.margin
 
     def push(self, data: bytes, law: int, timestamp: int, stream: int) -> None:
         """Take a packet.
@@ -159,6 +163,7 @@ class Jitter:
         early = apart(timestamp, self._next)
         self.wait += (early - self.wait) / 16
         self._note_lateness(apart(self._played, timestamp))
+        self._note_spare(early)
         for i, byte in enumerate(data):
             if early + i < 0:
                 self.late += 1
@@ -177,12 +182,34 @@ class Jitter:
         self._end = timestamp
         self._dry = 0
         self._slot_since = self._played
-        self.wait = MARGIN
+        self.wait = self.margin = MARGIN
+        self._tightest = None
+        self._calm = 0
+
+    def _note_spare(self, early: int) -> None:
+        if early < 0:
+            self.margin = MARGIN
+            self._calm = 0
+        self._tightest = early if self._tightest is None else min(self._tightest, early)
+
+    def _judge_margin(self) -> None:
+        if self._tightest is None:
+            return
+        if 2 * self._tightest < self.margin:
+            self._calm = 0
+            self.margin = min(self.margin + LESS, MARGIN)
+        else:
+            self._calm += 1
+            if self._calm >= CALM:
+                self._calm = 0
+                self.margin = max(self.margin - LESS, LEAST_MARGIN)
+        self._tightest = None
 
     def _note_lateness(self, lateness: int) -> None:
         for _ in range(SLOTS):
             if self._played - self._slot_since < SLOT:
                 break
+            self._judge_margin()
             self._slot_since += SLOT
             self._slot = (self._slot + 1) % SLOTS
             self._latest[self._slot] = None
@@ -216,7 +243,7 @@ class Jitter:
         shrinking = off > 0
         ahead = self._run(2 * MOST_LAG)
         past = list(self._past)
-        most = min(len(ahead) // 2 if shrinking else len(ahead), MOST_LAG, abs(off) + OVERSHOOT)
+        most = min(len(ahead) // 2 if shrinking else len(ahead), MOST_LAG, abs(off) + self.margin * 3 // 10)
         best, likest = 0, -2.0
         for lag in range(LEAST_LAG, most + 1):
             found = self._likeness(ahead[:lag], ahead[lag : 2 * lag] if shrinking else past[-lag:])
@@ -244,7 +271,7 @@ class Jitter:
             self._skip(min(off, stored))
             self.given_up += min(off, stored)
             return
-        if self._concealment is not None or -TOO_LITTLE <= off <= TOO_MUCH:
+        if self._concealment is not None or -(self.margin * 2 // 5) <= off <= 20 + self.margin // 4:
             return
         if self._played - self._changed >= (LONG_REST if off > 0 else REST) or abs(off) > HURRY:
             self._change(off)

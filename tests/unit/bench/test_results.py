@@ -78,4 +78,5 @@ def test_a_section_that_is_not_there_fails_and_the_run_goes_on(
 def test_an_unknown_section_is_told_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["nonsense"])
-    assert all(name in capsys.readouterr().err for name in names())
+    told = capsys.readouterr().err
+    assert all(name in told for name in names())

@@ -7,6 +7,7 @@ import { playbackOf } from './engine/speaker.ts';
 import { Worklets } from './engine/worklets.ts';
 import { emitter, logger, type Log } from './events.ts';
 import { AudioGraph, type NativeGraph } from './hooks/audio-graph.ts';
+import { installAudioPace } from './hooks/audio-pace.ts';
 import { installAudioSource } from './hooks/audio-source.ts';
 import { adopt } from './hooks/adoption.ts';
 import { installMediaDevices } from './hooks/media-devices.ts';
@@ -85,6 +86,7 @@ function install(scope: PageScope, config: PonteConfig): void {
       (context, _stream, track) => engine.microphone.makeSource(context, track),
       log,
     );
+    installAudioPace(window, log);
     installPopouts(window, hookPopout, log);
     return native;
   };

@@ -79,7 +79,7 @@ export function patchConstructor(
   owner: object,
   name: string,
   log: Log,
-  construct: (args: readonly unknown[], native: () => object, newTarget: object) => object,
+  construct: (args: readonly unknown[], native: (args?: readonly unknown[]) => object, newTarget: object) => object,
 ): void {
   const descriptor = Object.getOwnPropertyDescriptor(owner, name);
   const native = descriptor?.value as (abstract new (...args: unknown[]) => object) | undefined;
@@ -90,9 +90,9 @@ export function patchConstructor(
   const proxy = new Proxy(native, {
     construct(target, args: unknown[], newTarget) {
       let made: { object: object } | { fault: unknown } | null = null;
-      const callNative = (): object => {
+      const callNative = (others: readonly unknown[] = args): object => {
         try {
-          const object = Reflect.construct(target, args, newTarget) as object;
+          const object = Reflect.construct(target, others as unknown[], newTarget) as object;
           made = { object };
           return object;
         } catch (fault) {
