@@ -23,14 +23,15 @@ from gateway.config import Settings
 from gateway.domain import termination as t
 from gateway.domain.ids import AccountId
 from gateway.events.hub import EventHub
-from gateway.media.router import PacketRouter
+from gateway.media.built_in import ClientSettings, PlaneSettings
+from gateway.media.plane import MediaPlane
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.sip.figures import mirror_counts
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
-from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
-from gateway.webrtc.leg import WebRtcLeg
+from gateway.worker.open import open_plane
+from gateway.worker.process import LogSettings
 
 
 @asynccontextmanager
@@ -39,25 +40,46 @@ async def open_accounts(
 ) -> AsyncIterator[AccountRegistry]:
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
+    async with (
+        open_plane(
+            plane_settings(settings),
+            workers=settings.media_workers,
+            metrics=metrics,
+            health=health,
+            logs=LogSettings(settings.log_level, settings.log_drop_pii),
+        ) as media,
+        _running(settings, store, metrics, events, media) as registry,
+    ):
+        yield registry
+
+
+def plane_settings(settings: Settings) -> PlaneSettings:
+    """Return how the built-in media plane is made."""
+    return PlaneSettings(
+        port_range=(settings.rtp_port_min, settings.rtp_port_max),
+        offer_srtp=settings.srtp == "offer",
+        codecs=settings.codecs,
+        clients=ClientSettings(
+            addresses=settings.webrtc_addresses,
+            public_address=settings.public_address,
+            connect_timeout_s=settings.webrtc_connect_timeout_s,
+        ),
+    )
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings, store: Store, metrics: Metrics, events: EventHub, media: MediaPlane
+) -> AsyncIterator[AccountRegistry]:
+    """Run the stored accounts on a media plane."""
     sip = SipStack(stack_settings(settings))
     mirror_counts(metrics, sip.agent)
     await sip.start()
     try:
-        clients = ClientLinkSettings(
-            addresses=settings.webrtc_addresses,
-            public_address=settings.public_address,
-            connect_timeout_s=settings.webrtc_connect_timeout_s,
-        )
         presentation = Presentation(settings.number_policy, settings.caller_identity, settings.blf_numbers)
         context = AccountContext(
             sip=sip,
-            media=PacketRouter(
-                port_range=(settings.rtp_port_min, settings.rtp_port_max),
-                offer_srtp=settings.srtp == "offer",
-                webrtc_link=lambda pool: ClientLink(pool, clients),
-                page_leg=WebRtcLeg,
-                codecs=settings.codecs,
-            ),
+            media=media,
             events=events,
             book=CallBook(store.journal, metrics, events),
             page=page_link_settings(settings),

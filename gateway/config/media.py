@@ -19,6 +19,12 @@ class MediaSettings(BaseModel):
         description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
     )
     rtp_port_max: Port = Field(default=30999, description="Last RTP port; two ports a call, so 500 calls")
+    media_workers: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=1,
+        description="Processes that the audio of calls goes through, apart from this one so that nothing here delays a "
+        "packet; one carries a hundred calls, so more only help on a machine with more cores that are all needed. They "
+        "share the RTP ports. 0: none, this process does it",
+    )
     webrtc_addresses: Names = Field(
         default=(),
         description="Addresses of this machine that WebRTC SIP clients are told to send audio to, separated by commas; "
@@ -53,4 +59,6 @@ class MediaSettings(BaseModel):
     def _rtp_range(self) -> Self:
         if self.rtp_port_max < self.rtp_port_min + 1:
             raise ValueError("rtp_port_max must be above rtp_port_min: a call needs two ports")
+        if (self.rtp_port_max + 1 - (self.rtp_port_min + 1) // 2 * 2) // 2 < self.media_workers:
+            raise ValueError("each of media_workers needs two of the RTP ports")
         return self

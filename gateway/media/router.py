@@ -132,7 +132,8 @@ class PacketRouter(MediaPlane):
 
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
-        return self._session(call_id).stats()
+        session = self._sessions.get(call_id)
+        return session.stats() if session is not None else MediaStats()
 
     async def delete(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""

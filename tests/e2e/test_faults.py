@@ -94,6 +94,12 @@ async def seen_calls(here: World) -> int:
     return len(state["ended_calls"]) + (state["call"] is not None)
 
 
+def media_workers(gateway: int) -> list[int]:
+    """The pids of a gateway's media workers."""
+    children = Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()
+    return [int(one) for one in children if b"gateway.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
 @pytest.mark.parametrize("password", ["wrong", None], ids=["wrong_password", "no_credentials"])
 async def test_nobody_without_the_password_makes_whatsapp_ring(here: World, password: str | None) -> None:
     before = await seen_calls(here)
@@ -219,6 +225,28 @@ async def test_chromium_dies_in_a_call(here: World) -> None:
     closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
     assert closed.at_s - killed_s < 1.5  # the product's bound is 1 s; half a second for the test's own machine
     await ready_again(here)
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+
+
+async def test_the_media_worker_dies_in_a_call(here: World) -> None:
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    (worker,) = media_workers(here.gateway.pid)
+    os.kill(worker, signal.SIGKILL)
+    killed_s = time.time()
+    closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    assert closed.at_s - killed_s < 1.5  # as above
+    await here.far_end.wait_for(lambda s: s["call"] is None, what="end of the call", timeout_s=10)
+    await part(here, "media", "connected", timeout_s=30)
+    (again,) = media_workers(here.gateway.pid)
+    assert again != worker
     mark = here.phone.mark()
     await here.far_end.ring("+5511988887777", name="Maria")
     await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)

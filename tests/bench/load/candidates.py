@@ -87,9 +87,16 @@ class _Direct(_Silent):
 
 
 class Ponte:
-    """Ponte's built-in media plane."""
+    """Ponte's built-in media plane.
 
-    name = "ponte"
+    Args:
+        name: of the candidate.
+        arguments: of `tests.bench.load.ponte`.
+    """
+
+    def __init__(self, name: str = "ponte", *arguments: str) -> None:
+        self.name = name
+        self._arguments = arguments
 
     def missing(self) -> str:
         """See `Kind`."""
@@ -98,7 +105,7 @@ class Ponte:
     @contextlib.asynccontextmanager
     async def started(self, folder: Path, calls: int) -> AsyncIterator[Candidate]:
         """See `Kind`."""
-        async with asked("tests.bench.load.ponte") as host:
+        async with asked("tests.bench.load.ponte", *self._arguments) as host:
             yield _Ponte(host, (await host.ask("pid"))["pid"])
 
 

@@ -1,4 +1,7 @@
-"""Ponte's media plane as a candidate: a process of its own that does nothing else, on uvloop.
+"""Ponte's media plane as a candidate: a gateway's, with a media worker, whose CPU time counts; nothing else is in it.
+
+`--plane` chooses another: `asyncio`, a worker on that loop; `inside`, no worker but this process on asyncio. `--busy`
+blocks this process's own loop, as a gateway does that has to do with other things, for half of the time.
 
 Asked as `tests.bench.load.lines` says: ``open`` a call, which answers with the SDP for phone and page; ``accept`` their
 answers; ``connected`` once all are; ``stats`` of all calls together; ``pid`` of the process that has the packets.
@@ -6,22 +9,29 @@ answers; ``connected`` once all are; ``stats`` of all calls together; ``pid`` of
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import dataclasses
 import os
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
-import uvloop
 
 from gateway.domain.ids import CallId
+from gateway.media.built_in import PlaneSettings
 from gateway.media.page_side import PageLeg, PageSide
 from gateway.media.plane import MediaPlane
-from gateway.media.router import PacketRouter
-from gateway.webrtc.leg import WebRtcLeg
+from gateway.ops.health import Health
+from gateway.ops.metrics import Metrics
+from gateway.worker.open import open_plane
+from gateway.worker.plane import WorkerPlane
 from tests.bench.load.lines import answer_lines
 from tests.bench.load.sdp import HOST
+
+_FIGURES_S: Final = 1.0  # how old a worker's figures may be
+_BLOCKED_S: Final = 0.05  # of a slow answer of a database, a large document from Chrome, a burst of SIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +69,11 @@ class Host:
                 await asyncio.gather(*self._accepting)
                 self._accepting.clear()
             case "stats":
+                await asyncio.sleep(_FIGURES_S)
                 return self._stats()
             case "pid":
-                return {"pid": os.getpid()}
+                workers = self._plane.processes if isinstance(self._plane, WorkerPlane) else ()
+                return {"pid": workers[0].pid if workers else os.getpid()}
             case unknown:
                 raise ValueError(f"unknown command {unknown}")
         return {}
@@ -99,21 +111,32 @@ class Host:
             await call.leg.close()
 
 
-def _leg(**arguments: Any) -> WebRtcLeg:
-    return WebRtcLeg(**arguments)
-
-
-async def main() -> None:
+async def main(plane: str, *, busy: bool) -> None:
     """Serve the commands of stdin."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout is for the answers
-    plane = PacketRouter(page_leg=_leg)
-    host = Host(plane)
-    try:
-        await answer_lines(host.do)
-    finally:
-        await host.close()
-        await plane.close()
+    async with open_plane(
+        PlaneSettings((20_000, 29_999)), workers=int(plane != "inside"), metrics=Metrics(), health=Health(),
+        module="tests.bench.load.asyncio_worker" if plane == "asyncio" else "gateway.worker",
+    ) as opened:  # fmt: skip
+        host = Host(opened)
+        blocking = asyncio.create_task(_block()) if busy else None
+        try:
+            await answer_lines(host.do)
+        finally:
+            if blocking is not None:
+                blocking.cancel()
+            await host.close()
+
+
+async def _block() -> None:
+    while True:
+        await asyncio.sleep(_BLOCKED_S)
+        time.sleep(_BLOCKED_S)  # noqa: ASYNC251  that is what it is for
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--plane", choices=("worker", "asyncio", "inside"), default="worker")
+    parser.add_argument("--busy", action="store_true")
+    chosen = parser.parse_args()
+    asyncio.run(main(chosen.plane, busy=chosen.busy))
