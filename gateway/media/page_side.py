@@ -142,8 +142,6 @@ class PagePort:
         make_leg: makes the legs; None: it has none but those that are put behind it.
     """
 
-    payload_types: Mapping[str, int] = PAGE_PAYLOAD_TYPES
-
     def __init__(self, make_leg: LegFactory | None = None) -> None:
         self._make_leg = make_leg
         self._spare = OutgoingStream(random.SystemRandom().getrandbits)
@@ -177,6 +175,11 @@ class PagePort:
     def close(self) -> None:
         """See `PageSide`."""
         self.use(None)
+
+    @property
+    def payload_types(self) -> Mapping[str, int]:
+        """What the page answered; before it did, all that it is offered."""
+        return self._leg.payload_types if self._leg is not None else PAGE_PAYLOAD_TYPES
 
     @property
     def outgoing(self) -> OutgoingStream:

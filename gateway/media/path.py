@@ -16,6 +16,7 @@ from gateway.codecs.payload import silent
 from gateway.domain.codecs import CODECS, EVENT_CLOCKS_HZ, G711
 from gateway.domain.codecs import COMFORT_NOISE as COMFORT_NOISE_NAME
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.conversion import Conversion
 from gateway.media.keys import KeyTap
 from gateway.protocol.dtmf import SILENT_S
 from gateway.protocol.rtp import HEADER, HEADER_BYTES, MAX_MISORDER, PLAIN, OutgoingStream, Reception, payload_of
@@ -38,7 +39,9 @@ class Route:
         cause: why it is not passed on.
         timed: its timestamp is that of its first sample.
         codec: what it is on the way out.
-        clock_rate_hz: of its timestamps, the same in and out.
+        clock_rate_hz: of its timestamps; the same on the way out, but where it is converted.
+        source: codec that is to be converted into *codec*, by a `Conversion`; empty where the payload stays.
+        target_type: payload type on the way out of what is converted.
     """
 
     payload_type: int | None = None
@@ -47,6 +50,8 @@ class Route:
     timed: bool = True
     codec: str = ""
     clock_rate_hz: int = 8000
+    source: str = ""
+    target_type: int = 0
 
 
 _UNKNOWN: Final = Route(cause="unknown_payload_type", timed=False)
@@ -55,14 +60,21 @@ _NO_CODEC: Final = Route(cause="no_common_codec", timed=False)
 _TAKEN: Final = frozenset({"", "telephone_event", "comfort_noise"})
 
 
-def routes(receive: Mapping[int, str], send: Mapping[str, int], preferred: str | None = None) -> tuple[Route, ...]:
+def routes(
+    receive: Mapping[int, str],
+    send: Mapping[str, int],
+    preferred: str | None = None,
+    convertible: frozenset[str] = frozenset(),
+) -> tuple[Route, ...]:
     """Return the route of each of the 128 payload types.
 
     Args:
         receive: codec by payload type on the way in; telephone-event by its names, comfort noise as ``CN``.
         send: payload type by codec on the way out.
-        preferred: codec to turn another G.711 law into, where *send* does not have it; by default its first.
+        preferred: codec to turn another one into, where *send* does not have that; by default its first.
+        convertible: codecs that can be turned into each other by decoding and coding.
     """
+    best = next((codec for codec in (preferred, *send) if codec in convertible and codec in send), None)
     target = next((codec for codec in (preferred, *send) if codec in G711 and codec in send), None)
     table = [_UNKNOWN] * 128
     table[COMFORT_NOISE] = _COMFORT_NOISE
@@ -77,6 +89,10 @@ def routes(receive: Mapping[int, str], send: Mapping[str, int], preferred: str |
             table[payload_type] = Route(send[codec], codec=codec, clock_rate_hz=CODECS[codec].clock_rate_hz)
         elif target is not None and codec in G711:
             table[payload_type] = Route(send[target], translation(codec, target), codec=target)
+        elif best is not None and codec in convertible:
+            table[payload_type] = Route(
+                codec=best, clock_rate_hz=CODECS[codec].clock_rate_hz, source=codec, target_type=send[best]
+            )
         else:
             table[payload_type] = _NO_CODEC
     return tuple(table)
@@ -91,8 +107,8 @@ class PacketPath:
 
     __slots__ = (
         "_backlog", "_first", "_last_source", "_old_shift", "_rebase", "_routes", "_shift",
-        "_shifted_at", "_timestamp_shift", "closed", "dropped", "dropped_types", "key_tap", "muted", "on_event",
-        "outgoing", "passed", "passed_octets", "quiet_until_s", "reception", "transcoded",
+        "_shifted_at", "_timestamp_shift", "closed", "conversion", "dropped", "dropped_types", "key_tap", "muted",
+        "on_event", "outgoing", "passed", "passed_octets", "quiet_until_s", "reception", "transcoded",
     )  # fmt: skip
 
     def __init__(self, outgoing: OutgoingStream) -> None:
@@ -101,6 +117,7 @@ class PacketPath:
         self.closed: str | None = None  # why packets are only counted, None: they are passed on
         self.on_event: Callable[[int, int, bool, bytes, float, int], bool] | None = None  # takes telephone-events
         self.key_tap: KeyTap | None = None  # listens to what goes out
+        self.conversion: Conversion | None = None  # takes what the other side does not speak
         self.quiet_until_s = 0.0  # audio goes on as silence until then
         self.muted = 0
         self.passed = 0
@@ -126,6 +143,8 @@ class PacketPath:
         """Pass packets on as *outgoing* from now on."""
         self.outgoing = outgoing
         self._rebase = True
+        if self.conversion is not None:
+            self.conversion.restart()
 
     def drop(self, cause: str) -> None:
         """Count a packet that is not passed on."""
@@ -173,9 +192,25 @@ class PacketPath:
                 self._backlog = 0
             else:
                 waited = self._waited(timestamp, ssrc, now_s)
-        if reception.update(sequence, timestamp, ssrc, len(payload), now_s, route.timed):
+        fresh = reception.update(sequence, timestamp, ssrc, len(payload), now_s, route.timed)
+        if fresh:
             self._rebase = True
         if route.payload_type is None:
+            conversion = self.conversion
+            if route.source and conversion is not None:
+                if waited or self.closed is not None:
+                    self.drop(self.closed or "backlog")
+                    return None
+                if fresh:
+                    conversion.restart()
+                self._rebase = True  # packets that are passed on again go on from what is sent by then
+                self.transcoded += 1
+                conversion.receive(route.source, route.codec, route.target_type, sequence, timestamp, payload, now_s)
+                return None
+            if conversion is not None and self.closed is None:
+                if route is _COMFORT_NOISE and conversion.comfort(sequence, payload, now_s):
+                    return None
+                conversion.leave_out(sequence, now_s)
             self._drop_type(marker_type & 0x7F, route.cause)
             self._leave_out(sequence)
             if route.cause == "telephone_event" and self.on_event is not None:

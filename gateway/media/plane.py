@@ -32,9 +32,11 @@ class DirectionStats:
         jitter_ms: of their arrival (RFC 3550 A.8).
         last_packet_s: monotonic instant of the last one, None before the first.
         source_changes: times that another source, or a jump in its numbers, was seen.
-        transcoded: packets turned from one G.711 law into the other.
+        transcoded: packets whose codec the other side does not speak, turned into one that it does.
         keys: telephone keys that were taken from telephone-events, or heard and sent as such.
         muted: packets sent on as silence, since a key was being told or played.
+        concealed_ms: sound made in the place of lost packets while converting; what passes is not concealed here.
+        reorder_ms: how long packets are held back now while converting, to be put in order.
         dropped: packets not sent on, by cause.
         dropped_payload_types: of those, how many by payload type.
     """
@@ -50,6 +52,8 @@ class DirectionStats:
     transcoded: int = 0
     keys: int = 0
     muted: int = 0
+    concealed_ms: float = 0.0
+    reorder_ms: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     dropped_payload_types: Mapping[int, int] = field(default_factory=dict)
 
@@ -115,6 +119,8 @@ def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
         transcoded=earlier.transcoded + later.transcoded,
         keys=earlier.keys + later.keys,
         muted=earlier.muted + later.muted,
+        concealed_ms=earlier.concealed_ms + later.concealed_ms,
+        reorder_ms=later.reorder_ms,
         dropped=dict(Counter(earlier.dropped) + Counter(later.dropped)),
         dropped_payload_types=dict(Counter(earlier.dropped_payload_types) + Counter(later.dropped_payload_types)),
     )

@@ -7,6 +7,9 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
+import structlog
+
+from gateway.codecs.sound import SoundCodecs
 from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
 from gateway.domain.finish import finish
@@ -38,6 +41,8 @@ class PacketRouter(MediaPlane):
         page_leg: makes the legs of pages; None: `page_side` gives sides without any.
         codecs: names of `gateway.domain.codecs.CODECS` that are spoken with SIP peers, best first: the order of our
             offers. An answer follows the peer's.
+        sounds: what can be converted where a page and a SIP peer have no codec in common; by default all that this
+            machine has.
 
     Raises:
         ConfigError: the range holds no pair of ports.
@@ -54,6 +59,7 @@ class PacketRouter(MediaPlane):
         webrtc_link: Callable[[PortPool], MediaLink] | None = None,
         page_leg: LegFactory | None = None,
         codecs: Sequence[str] = tuple(CODECS),
+        sounds: SoundCodecs | None = None,
     ) -> None:
         self._pool = PortPool(*port_range, rest_s=port_rest_s, clock=time.monotonic)
         self._rtcp_interval_s = rtcp_interval_s
@@ -62,6 +68,12 @@ class PacketRouter(MediaPlane):
         self._webrtc_link = webrtc_link
         self._page_leg = page_leg
         self._codecs = tuple(codecs)
+        self._sounds = sounds or SoundCodecs.load()
+        if self._sounds.missing:
+            structlog.get_logger().warning(
+                "media.opus_not_converted",
+                detail=f"{self._sounds.missing}; calls in which both sides speak Opus are not affected",
+            )
         self._sessions: dict[CallId, RtpSession] = {}
 
     def page_side(self) -> PagePort:
@@ -157,6 +169,7 @@ class PacketRouter(MediaPlane):
                 jitter=random.random,
                 codecs=self._codecs,
                 secure=self._offer_srtp,
+                sounds=self._sounds,
             )
         return session
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from gateway.codecs.sound import SoundCodecs
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.conversion import Conversion, ConversionStats
 from gateway.media.far import FarLoss
 from gateway.media.keys import KeyTap, KeyWatch, OnKey
 from gateway.media.link import LinkUser, MediaLink, OnLost
-from gateway.media.path import PacketPath, routes
+from gateway.media.path import PacketPath, Route, routes
 from gateway.media.plane import DirectionStats, MediaStats
 from gateway.media.port import ContinuousPort, ReportingPort, RtpPort
 from gateway.media.repacketize import PAGE_PTIME_MS, Repacketizer
@@ -33,6 +36,7 @@ class RtpSession:
         jitter: gives a number from 0 to 1, to spread the reports (RFC 3550 section 6.2).
         codecs: that are spoken, best first.
         secure: offer SRTP.
+        sounds: what the machine can convert where page and peer have no codec in common.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class RtpSession:
         jitter: Callable[[], float],
         codecs: Sequence[str],
         secure: bool = False,
+        sounds: SoundCodecs | None = None,
     ) -> None:
         self.link = link
+        self._sounds = sounds
         self.sdp = SdpSession(random_bits(32), codecs, secure=secure, random_bits=random_bits)
         self._pack: Repacketizer | None = None  # where the peer wants another length than the page's 20 ms
         self._ptime_ms = PAGE_PTIME_MS
@@ -178,8 +184,27 @@ class RtpSession:
         self._to_wa.closed = "not_connected" if port is None else None if negotiated.receives else "hold"
         page = dict(port.payload_types) if port is not None else dict.fromkeys(negotiated.send, 0)
         preferred = negotiated.codec if negotiated.codec in page else None
-        self._to_wa.set_routes(routes({**self._old_receive, **negotiated.receive}, page, preferred))
-        self._to_sip.set_routes(routes({n: codec for codec, n in page.items()}, send, negotiated.codec))
+        convertible = self._sounds.names if self._sounds is not None else frozenset()
+        to_wa = routes({**self._old_receive, **negotiated.receive}, page, preferred, convertible)
+        to_sip = routes({n: codec for codec, n in page.items()}, send, negotiated.codec, convertible)
+        self._convert(self._to_wa, to_wa, self._to_page, PAGE_PTIME_MS, None)
+        self._convert(self._to_sip, to_sip, self._to_peer, negotiated.ptime_ms, negotiated.max_bitrate_bps)
+        self._to_wa.set_routes(to_wa)
+        self._to_sip.set_routes(to_sip)
+
+    def _convert(
+        self,
+        path: PacketPath,
+        table: tuple[Route, ...],
+        deliver: Callable[[bytes], None],
+        ptime_ms: int,
+        max_bitrate_bps: int | None,
+    ) -> None:
+        """Give *path* a conversion where a route needs one."""
+        if path.conversion is None and self._sounds is not None and any(route.source for route in table):
+            path.conversion = Conversion(path, self._sounds, deliver, self._loop.call_at, self._loop.time)
+        if path.conversion is not None:
+            path.conversion.use(ptime_ms, max_bitrate_bps)
 
     def _overlap(self, negotiated: Negotiated) -> None:
         """Let packets of the codecs that held before pass a while, since nobody changes at the same instant."""
@@ -204,13 +229,15 @@ class RtpSession:
 
     def _from_page(self, packet: bytes, now_s: float) -> None:
         forwarded = self._to_sip.forward(packet, now_s)
-        if forwarded is None:
-            return
+        if forwarded is not None:
+            self._to_peer(forwarded)
+
+    def _to_peer(self, packet: bytes) -> None:
         if self._pack is None:
-            self._send(forwarded)
-            return
-        for packet in self._pack.feed(forwarded, self._sent_codecs.get(forwarded[1] & 0x7F)):
             self._send(packet)
+            return
+        for packed in self._pack.feed(packet, self._sent_codecs.get(packet[1] & 0x7F)):
+            self._send(packed)
 
     def _send(self, packet: bytes) -> None:
         if (cause := self.link.send(packet)) is not None:
@@ -220,6 +247,10 @@ class RtpSession:
         forwarded = self._to_wa.forward(packet, now_s)
         if forwarded is not None and self._port is not None:
             self._port.send(forwarded)
+
+    def _to_page(self, packet: bytes) -> None:
+        if self._port is not None:
+            self._port.send(packet)
 
     def _rtcp_received(self, packet: bytes) -> bool:
         now = time.monotonic()
@@ -240,7 +271,14 @@ class RtpSession:
             self._late_s[0] += max(0.0, self._loop.time() - self._timer.when())
             self._late_s[1] += 1
         self._send_report(goodbye=False)
+        self._prepare_for_loss()
         self._schedule()
+
+    def _prepare_for_loss(self) -> None:
+        page = self._port.far_report() if isinstance(self._port, ReportingPort) else None
+        for path, far in ((self._to_sip, self._reporter.far), (self._to_wa, page)):
+            if path.conversion is not None and far is not None:
+                path.conversion.expect_loss(far.fraction_lost * 100 // 256)
 
     def _send_report(self, *, goodbye: bool) -> None:
         report = self._reporter.report(time.monotonic(), time.time(), goodbye=goodbye)
@@ -278,6 +316,9 @@ class RtpSession:
             self._timer.cancel()
         if self._keys is not None:
             self._keys.close()
+        for path in (self._to_wa, self._to_sip):
+            if path.conversion is not None:
+                path.conversion.close()
         self._leave_port()
         if self.sdp.negotiated is not None:
             self._send_report(goodbye=True)
@@ -286,6 +327,9 @@ class RtpSession:
 
 def _direction_stats(path: PacketPath, keys: int) -> DirectionStats:
     reception = path.reception
+    converted = path.conversion.stats() if path.conversion is not None else ConversionStats()
+    dropped = Counter(path.dropped)
+    dropped.update({cause: n for cause in ("late", "stalled", "malformed") if (n := getattr(converted, cause))})
     return DirectionStats(
         packets=reception.packets,
         bytes=reception.octets,
@@ -298,6 +342,8 @@ def _direction_stats(path: PacketPath, keys: int) -> DirectionStats:
         transcoded=path.transcoded,
         keys=keys,
         muted=path.muted,
-        dropped=dict(path.dropped),
+        concealed_ms=converted.concealed_ms,
+        reorder_ms=converted.reorder_ms,
+        dropped=dict(dropped),
         dropped_payload_types=dict(path.dropped_types),
     )

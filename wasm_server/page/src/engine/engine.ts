@@ -134,7 +134,11 @@ export class Engine {
     if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
     this.wide.agreed = isWide(sending.codec);
     this.widen(true);
-    await this.peer.setCodec(sending);
+    await this.peer.setCodec(sending).catch((fault: unknown) => {
+      // The gateway converts what this browser sends instead.
+      if (!(fault instanceof PonteError) || fault.code !== 'codec_unsupported') throw fault;
+      this.parts.log('warning', `${sending.codec} cannot be sent: ${fault.message}`);
+    });
     this.started = true;
     this.microphone.start();
     this.speaker.start();
