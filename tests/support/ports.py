@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -36,6 +37,14 @@ def _free(first: int, count: int) -> bool:
     return True
 
 
+def _own_range() -> tuple[int, int]:
+    """Give each worker of pytest-xdist a part of the range: what one found free must not be taken by the other."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share = (LAST_PORT - FIRST_PORT) // workers // 2 * 2
+    lowest = FIRST_PORT + share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return lowest, lowest + share
+
+
 def free_ports(count: int = 1, *, tries: int = 200) -> int:
     """Find *count* neighbouring ports that are free for TCP and UDP on loopback, the first one even.
 
@@ -49,8 +58,9 @@ def free_ports(count: int = 1, *, tries: int = 200) -> int:
     Raises:
         OSError: nothing was free in *tries* places.
     """
+    lowest, highest = _own_range()
     for _ in range(tries):
-        first = random.randrange(FIRST_PORT, LAST_PORT - count, 2)
+        first = random.randrange(lowest, highest - count, 2)
         if _free(first, count):
             return first
     raise OSError(f"no {count} free ports in a row found on {LOOPBACK}")
