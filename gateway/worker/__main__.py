@@ -7,6 +7,7 @@ import contextlib
 import faulthandler
 import gc
 import io
+import os
 import signal
 import socket
 import sys
@@ -109,6 +110,11 @@ def _tame_collector(figures: Figures) -> None:
     gc.callbacks.append(measure)
 
 
+def _soon_over(gateway: int) -> None:
+    if os.getppid() != gateway:
+        signal.alarm(_FAREWELL_S + 2)
+
+
 def main(run: Callable[[Coroutine[Any, Any, None]], None] | None = None) -> None:
     """Run the worker on the socket that was inherited.
 
@@ -122,8 +128,9 @@ def main(run: Callable[[Coroutine[Any, Any, None]], None] | None = None) -> None
     end = socket.socket(fileno=int(sys.argv[1]))
     end.setblocking(False)
     # The end of the channel says that the gateway is gone; this is for a worker that has no time to read it.
-    tie(int(sys.argv[2]), signal.SIGHUP)
-    signal.signal(signal.SIGHUP, lambda number, stack: signal.alarm(_FAREWELL_S + 2))
+    gateway = int(sys.argv[2])
+    signal.signal(signal.SIGHUP, lambda number, stack: _soon_over(gateway))
+    tie(gateway, signal.SIGHUP)
     if run is None:
         import uvloop
 

@@ -1,7 +1,7 @@
 """Requests and words over a stream between two processes of ours, which both sides may send.
 
-A request is answered once, within its time. A word is not answered, and never waits. What comes is handled in the
-order in which it was sent; a request whose handler has to wait is answered when it is done, and others go by it.
+A request is answered once, within its time. A word is not answered, and its sender never waits. What comes is handled
+in the order in which it was sent; what has to wait for something goes on beside that, and others go by it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Channel(asyncio.Protocol):
         self._deframer = Deframer()
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._answering: dict[int, asyncio.Task[None]] = {}
+        self._answering: dict[int, asyncio.Task[None]] = {}  # by the number of the request; words below zero
+        self._words = itertools.count(-1, -1)
         self._log = structlog.get_logger("ponte.worker")
 
     # what is sent
@@ -66,8 +67,15 @@ class Channel(asyncio.Protocol):
             return
         self._send({"v": verb, **_packed(args, {})})
 
-    async def ask(self, verb: str, *args: object, timeout_s: float, **named: object) -> Any:
+    async def ask(self, verb: str, *args: object, timeout_s: float, whole: bool = False, **named: object) -> Any:
         """Return the answer.
+
+        Args:
+            verb: what is asked.
+            args: of the verb.
+            timeout_s: for the answer.
+            whole: the other side is to do it to the end, also where the answer is not waited for.
+            named: of the verb.
 
         Raises:
             Unavailable: the other side is gone, or did not answer in time.
@@ -82,7 +90,7 @@ class Channel(asyncio.Protocol):
             async with asyncio.timeout(timeout_s):
                 return await answer
         except BaseException as error:
-            if not answer.done() or answer.cancelled():
+            if not whole and (not answer.done() or answer.cancelled()):
                 with contextlib.suppress(Unavailable):
                     self._send({"c": number})
             if isinstance(error, TimeoutError):
@@ -148,14 +156,10 @@ class Channel(asyncio.Protocol):
         try:
             result = self._handlers[verb](*args, **named)
         except PonteError as error:
-            if number is not None:
-                self._reply({"r": number, "f": pack_error(error)})
-            else:
-                self._log.info("word_not_taken", verb=verb, code=error.code, error=str(error))
+            self._fail(number, verb, error)
         except Exception as error:
             self._log.exception("verb_failed", verb=verb)
-            if number is not None:
-                self._reply({"r": number, "f": pack_error(error)})
+            self._fail(number, verb, error)
         else:
             if inspect.iscoroutine(result):
                 self._answer_later(number, verb, result)
@@ -163,15 +167,14 @@ class Channel(asyncio.Protocol):
                 self._reply({"r": number, "o": pack(result)})
 
     def _answer_later(self, number: int | None, verb: str, work: Coroutine[Any, Any, Any]) -> None:
-        if number is None:  # a fault of ours: what has to wait has to be asked for
-            work.close()
-            self._log.error("word_would_wait", verb=verb)
-            return
         if len(self._answering) >= MAX_WAITING:
             work.close()
-            self._reply({"r": number, "f": pack_error(Unavailable("The media worker has too much to answer"))})
+            self._log.error("channel_crowded", verb=verb)
+            if number is not None:
+                self._reply({"r": number, "f": pack_error(Unavailable("The media worker has too much to do"))})
             return
         task = asyncio.get_running_loop().create_task(self._answer(number, verb, work), name=verb)
+        number = next(self._words) if number is None else number
         self._answering[number] = task
         task.add_done_callback(partial(self._answered, number, work))
 
@@ -179,16 +182,23 @@ class Channel(asyncio.Protocol):
         del self._answering[number]
         work.close()  # of one that was cancelled before it began
 
-    async def _answer(self, number: int, verb: str, work: Coroutine[Any, Any, Any]) -> None:
+    async def _answer(self, number: int | None, verb: str, work: Coroutine[Any, Any, Any]) -> None:
         try:
             result = await work
         except PonteError as error:
-            self._reply({"r": number, "f": pack_error(error)})
+            self._fail(number, verb, error)
         except Exception as error:
             self._log.exception("verb_failed", verb=verb)
-            self._reply({"r": number, "f": pack_error(error)})
+            self._fail(number, verb, error)
         else:
-            self._reply({"r": number, "o": pack(result)})
+            if number is not None:
+                self._reply({"r": number, "o": pack(result)})
+
+    def _fail(self, number: int | None, verb: str, error: Exception) -> None:
+        if number is not None:
+            self._reply({"r": number, "f": pack_error(error)})
+        elif isinstance(error, PonteError):
+            self._log.info("word_not_taken", verb=verb, code=error.code, error=str(error))
 
     def _reply(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(Unavailable):  # nobody is there who wants it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,12 @@ def _expect(kind: type[T], value: Any) -> T:
     if not isinstance(value, kind):
         raise PonteError("The media worker answered what cannot be")
     return value
+
+
+def _say(channel: Channel, verb: str, *args: object) -> None:
+    """Say what a worker that is gone need not be told."""
+    with contextlib.suppress(Unavailable):
+        channel.tell(verb, *args)
 
 
 class WorkerLeg:
@@ -83,7 +90,7 @@ class WorkerLeg:
         channel = self.channel
         try:
             if channel is not None and not channel.closed.is_set():
-                await channel.ask("leg_close", self.number, timeout_s=ANSWER_S)
+                await channel.ask("leg_close", self.number, timeout_s=ANSWER_S, whole=True)
         except Unavailable:
             pass  # gone with its process
         finally:
@@ -118,8 +125,8 @@ class WorkerSide:
         before, self._leg = self._leg, leg
         there = leg if leg is not None else before
         channel = there.channel if there is not None else None
-        if channel is not None and not channel.closed.is_set():
-            channel.tell("side_use", self.number, None if leg is None else leg.number)
+        if channel is not None:
+            _say(channel, "side_use", self.number, None if leg is None else leg.number)
 
     def close(self) -> None:
         """See `PageSide`."""
@@ -129,7 +136,7 @@ class WorkerSide:
         self._leg = None
         self.worker.sides -= 1
         if self.worker.process.channel is not None:
-            self.worker.process.channel.tell("side_close", self.number)
+            _say(self.worker.process.channel, "side_close", self.number)
 
 
 @dataclass(slots=True)
@@ -315,7 +322,7 @@ class WorkerPlane(MediaPlane):
         if call is None:
             return MediaStats()
         try:
-            return _expect(MediaStats, await call.channel.ask("delete", call_id, timeout_s=ANSWER_S))
+            return _expect(MediaStats, await call.channel.ask("delete", call_id, timeout_s=ANSWER_S, whole=True))
         except Unavailable:
             return call.stats
 
@@ -330,7 +337,7 @@ class WorkerPlane(MediaPlane):
             raise Unavailable(f"{len(down)} of {len(self.processes)} media workers are being started again")
 
     async def _open(
-        self, kind: type[T], call_id: CallId, page: PageSide | None, verb: str, *args: object, **named: object
+        self, kind: type[T], call_id: CallId, page: PageSide | None, verb: str, *args: object, **named: Any
     ) -> T:
         """Ask for what makes a call where it is not known yet."""
         if call_id in self._calls:
@@ -341,14 +348,15 @@ class WorkerPlane(MediaPlane):
             worker = page.worker
         else:
             raise LocalProtocolError("This page side is another media plane's")
-        self._calls[call_id] = _Call(worker, worker.process.ask_channel())
+        call = self._calls[call_id] = _Call(worker, worker.process.ask_channel())
         try:
             return await self._ask(kind, call_id, verb, *args, **named)
         except BaseException:
             self._calls.pop(call_id, None)
+            _say(call.channel, "delete", call_id)  # it may have been made though nobody waited for that
             raise
 
-    async def _ask(self, kind: type[T], call_id: CallId, verb: str, *args: object, **named: object) -> T:
+    async def _ask(self, kind: type[T], call_id: CallId, verb: str, *args: object, **named: Any) -> T:
         answer = await self._known(call_id).channel.ask(verb, *args, timeout_s=ANSWER_S, **named)
         return _expect(kind, answer)
 

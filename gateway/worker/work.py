@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.domain.errors import LocalProtocolError, Unavailable
@@ -30,7 +31,8 @@ class Figures:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.cpu = Gauge("ponte_media_cpu_seconds", "CPU time of the media worker since it began", registry=registry)
+        self.cpu = Counter("ponte_media_cpu_seconds", "CPU time of the media worker", registry=registry)
+        self._cpu_s = 0.0
         self.memory = Gauge("ponte_media_resident_bytes", "Memory of the media worker", registry=registry)
         self.calls = Gauge("ponte_media_calls", "Calls whose media the worker has", registry=registry)
         self.legs = Gauge("ponte_media_page_legs", "Legs to pages that are connected", registry=registry)
@@ -49,7 +51,8 @@ class Figures:
     def families(self) -> tuple[Family, ...]:
         """Return them all as they are now."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        self.cpu.set(usage.ru_utime + usage.ru_stime)
+        before_s, self._cpu_s = self._cpu_s, usage.ru_utime + usage.ru_stime
+        self.cpu.inc(self._cpu_s - before_s)
         with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as statm:
             self.memory.set(int(statm.read().split()[1]) * _PAGE_BYTES)
         return families_of(self.registry)
@@ -75,6 +78,7 @@ class MediaWork:
         self._calls: dict[CallId, None] = {}  # those that are connected
         self._spared = 0
         self._late_s = 0.0
+        self._log = structlog.get_logger("ponte.media_worker")
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -170,7 +174,10 @@ class MediaWork:
                 due_s = time.monotonic() + pause_s
                 await asyncio.sleep(pause_s)
                 self._late_s = max(self._late_s, time.monotonic() - due_s)
-                tell()
+                try:
+                    tell()
+                except Exception:
+                    self._log.exception("figures_not_told")  # the next may be
 
     def _tell_call(self, call_id: CallId) -> None:
         if call_id in self._calls:

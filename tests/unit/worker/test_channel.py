@@ -122,6 +122,26 @@ async def test_who_gives_up_ends_the_work() -> None:
     await asyncio.wait_for(ended.wait(), 5)
 
 
+async def test_what_is_to_be_done_whole_is_done_whoever_waits() -> None:
+    done = asyncio.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        done.set()
+
+    ends = Ends(work=work)
+    asking = asyncio.ensure_future(ends.near.ask("work", timeout_s=60, whole=True))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await asyncio.wait_for(done.wait(), 5)
+
+    done.clear()
+    ends.near.tell("work")
+    await asyncio.wait_for(done.wait(), 5)
+
+
 async def test_the_end_of_the_channel_ends_all() -> None:
     ends = Ends(work=never)
     asking = asyncio.ensure_future(ends.near.ask("work", timeout_s=60))
