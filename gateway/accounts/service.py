@@ -125,5 +125,4 @@ def local_helper_settings(settings: Settings, account_id: AccountId) -> LocalHel
         profile=profile_folder(settings.state_dir, account_id),
         chrome=str(settings.local_chrome) if settings.local_chrome else None,
         flags=shlex.split(settings.local_chrome_flags),
-        url=settings.page_url,
     )

@@ -19,6 +19,7 @@ import structlog
 
 from gateway.browser.endpoint import BrowserEndpoint, HttpEndpoint
 from gateway.browser.errors import HelperError
+from gateway.browser.ownership import OPENING_URL
 
 _MAX_LINE_BYTES: Final = 64 * 1024
 _PACKAGE: Final = Path(__file__).resolve().parents[2] / "node_helper"
@@ -35,7 +36,7 @@ class LocalHelperSettings:
         package: folder of the helper.
         chrome: path of Chrome; None lets the helper look for one.
         flags: Chrome flags after the helper's own.
-        url: first page.
+        url: first page; as it is, the gateway takes it, and is in it before the page's own code.
         port: of the helper's API on loopback; 0 takes a free one.
         cdp_port: of its CDP relay on loopback; 0 takes a free one.
         start_timeout_s: until its ready line; Node starts in a fraction of a second, Chrome is not waited for.
@@ -50,7 +51,7 @@ class LocalHelperSettings:
     package: Path = _PACKAGE
     chrome: str | None = None
     flags: Sequence[str] = ()
-    url: str = "about:blank"
+    url: str = OPENING_URL
     port: int = 0
     cdp_port: int = 0
     start_timeout_s: float = 20.0

@@ -68,7 +68,9 @@ async def open_page(
             if await page.evaluate("location.origin", user_gesture=False) == injection.origin:
                 await page.inject_late()
             else:
-                # Chrome's error page stands there under the page's URL: it was opened while its host was not reachable.
+                # The first page of a Chrome that a helper started, or one whose gateway died before it sent it on. Or
+                # Chrome's error page, under the page's URL: it was opened while its host was not reachable.
+                await page.stop_workers()
                 await _navigate(page, injection, url)
         else:
             page = await _open_new_page(browser, injection, helper, url)

@@ -15,7 +15,7 @@ from typing import Final
 OWNER_MARK: Final = 'Symbol.for("ponte.owner")'
 
 OPENING_URL: Final = "about:blank#ponte"
-"""What a page shows between being opened and being sent to its address.
+"""What a page shows between being opened and being sent to its address, and the first page of a node helper's Chrome.
 
 Whoever opens one lists the pages after that, and gives way where another one is being opened or is open: of two
 gateways that do this at the same time at most one finds itself alone.

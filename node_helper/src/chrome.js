@@ -18,6 +18,7 @@ import { leaveProfile, prepareProfile, touchProfile } from './profile.js';
  * @property {number} steady_ms after this long up, the pause starts small again
  * @property {number} check_ms between questions whether Chrome still answers
  * @property {number} check_timeout_ms for one answer
+ * @property {number} memory_checks checks between looks at the memory where it has no limit: each reads all of /proc
  * @property {number} checks_lost lost answers in a row after which Chrome is killed
  * @property {number} loop_failures ends in a row, none of them steady, that count as a crash loop
  */
@@ -31,6 +32,7 @@ export const PACE = {
   steady_ms: 30_000,
   check_ms: 10_000,
   check_timeout_ms: 10_000,
+  memory_checks: 6,
   checks_lost: 3,
   loop_failures: 5,
 };
@@ -64,6 +66,7 @@ export class Chrome {
   #wake = new AbortController();
   #stopping = false;
   #runningSince = 0;
+  #checks = 0;
   /** Why it is restarted by us; empty: it is not. */
   #ordered = '';
   #events = new EventEmitter();
@@ -194,6 +197,7 @@ export class Chrome {
       this.version = await askVersion(this.port, this.#pace.start_ms);
       this.state = 'running';
       this.#runningSince = Date.now();
+      this.#checks = 0;
       this.detail = this.version;
       log('info', 'chrome.running', { pid: this.pid, version: this.version, restarts: this.restarts });
       const watching = new AbortController();
@@ -253,7 +257,10 @@ export class Chrome {
   async #tooLarge(signal) {
     const { profile, memoryBytes: limit } = this.#config;
     await touchProfile(profile);
-    this.memoryBytes = this.pid === null ? null : await treeBytes(this.pid);
+    this.#checks += 1;
+    if (limit || this.#checks % this.#pace.memory_checks === 1) {
+      this.memoryBytes = this.pid === null ? null : await treeBytes(this.pid);
+    }
     if (signal.aborted) return false;
     this.detail = this.version;
     if (!limit || (this.memoryBytes ?? 0) <= limit) return false;

@@ -23,6 +23,9 @@ export class ConfigError extends Error {}
 
 /** @typedef {{cert: Buffer, key: Buffer}} Tls PEM */
 
+/** By this address a gateway knows a page that it may send to WhatsApp Web: there is no other, empty one beside it then. */
+const OPENING_URL = 'about:blank#ponte';
+
 const PRIVATE = new BlockList();
 for (const [address, prefix] of /** @type {const} */ ([
   ['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16], ['169.254.0.0', 16], ['100.64.0.0', 10], ['127.0.0.0', 8],
@@ -149,7 +152,7 @@ export function readConfig(env) {
     memoryBytes: megabytes(env.PONTE_HELPER_MEMORY_MB) * 2 ** 20,
     chrome: env.PONTE_HELPER_CHROME || undefined,
     flags: splitFlags(env.PONTE_HELPER_FLAGS ?? ''),
-    url: env.PONTE_HELPER_URL || 'about:blank',
+    url: env.PONTE_HELPER_URL || OPENING_URL,
   };
   for (const flag of config.flags) {
     if (!flag.startsWith('--')) throw new ConfigError(`PONTE_HELPER_FLAGS: every flag starts with --, ${flag} does not`);
@@ -160,7 +163,7 @@ export function readConfig(env) {
       );
     }
   }
-  if (!/^(https?:\/\/|about:blank$)/.test(config.url)) {
+  if (!/^(https?:\/\/|about:blank(#ponte)?$)/.test(config.url)) {
     throw new ConfigError('PONTE_HELPER_URL is neither an http or https URL nor about:blank');
   }
   for (const [name, address] of [['PONTE_HELPER_HOST', config.host], ['PONTE_HELPER_CDP_HOST', config.cdpHost]]) {

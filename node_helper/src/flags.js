@@ -21,6 +21,8 @@ const FLAGS = [
   '--disable-domain-reliability',
   '--metrics-recording-only',
   '--disable-features=Translate,MediaRouter,OptimizationHints,AutofillServerCommunication',
+  // Processes that nobody needs, of 50 MB in all: the address bar's pop-ups as pages of their own, a renderer in reserve
+  '--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,SpareRendererForSitePerProcess',
   // A page that nobody looks at must work like one that somebody does
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
@@ -35,6 +37,9 @@ const FLAGS = [
     'quantile:0.8,forget_factor:0.9,resample_interval_ms:100,use_reorder_optimizer:false/',
   // On a machine with nothing but loopback, ICE finds no candidate otherwise and gathering never completes
   '--allow-loopback-in-peer-connection',
+  // What a profile has been told may leave WebRTC no UDP, and then no call has sound. A policy of the machine's
+  // (WebRtcIPHandling) is stronger; the page's probe tells of it.
+  '--webrtc-ip-handling-policy=default',
 ];
 
 const SMALL_SHM_BYTES = 512 * 1024 * 1024; // Docker gives 64 MB, of which a page of WhatsApp Web crashes

@@ -9,7 +9,7 @@ test('defaults are those of the contract', () => {
   const config = readConfig({});
   assert.deepEqual(
     [config.host, config.port, config.cdpHost, config.profiles[0]?.cdpPort, config.url],
-    ['127.0.0.1', 3000, '127.0.0.1', 9223, 'about:blank'],
+    ['127.0.0.1', 3000, '127.0.0.1', 9223, 'about:blank#ponte'],
   );
 });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +18,10 @@ before(async () => {
   profile = await mkdtemp(path.join(tmpdir(), 'ponte-helper-'));
   // What a Chrome in another container left: the lock names a host and a pid that do not exist here.
   await symlink('gone-host-4242', path.join(profile, 'SingletonLock'));
+  // What somebody, or an extension, has told this profile: WebRTC has no UDP.
+  await mkdir(path.join(profile, 'Default'));
+  const preferences = { webrtc: { ip_handling_policy: 'disable_non_proxied_udp' } };
+  await writeFile(path.join(profile, 'Default/Preferences'), JSON.stringify(preferences));
   helper = await start(profile);
 });
 
@@ -94,7 +98,7 @@ test('an offer reaches the page, and each failure has its status', async () => {
   assert.equal((await helper.ask('/v2')).status, 404);
 });
 
-test('a page that may use the microphone offers loopback candidates, for a machine without a network', async () => {
+test('a page that may use the microphone offers loopback candidates, whatever the profile says of WebRTC', async () => {
   const site = createServer((_, response) => { response.setHeader('Content-Type', 'text/html'); response.end('<title>x</title>'); });
   await new Promise((resolve) => { site.listen(0, '127.0.0.1', () => { resolve(null); }); });
   const origin = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (site.address()).port}`;

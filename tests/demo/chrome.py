@@ -244,7 +244,7 @@ async def helper_chrome(
         "PONTE_HELPER_HOST": host, "PONTE_HELPER_PORT": str(port),
         "PONTE_HELPER_CDP_HOST": host, "PONTE_HELPER_CDP_PORT": str(cdp_port),
         "PONTE_HELPER_TOKEN": token, "PONTE_HELPER_PROFILE": str(folder / "profile"),
-        "PONTE_HELPER_CHROME": CHROMIUM, "PONTE_HELPER_URL": "about:blank",
+        "PONTE_HELPER_CHROME": CHROMIUM,
         "PONTE_HELPER_FLAGS": shlex.join([*BASE_FLAGS, *flags]),
     }  # fmt: skip
     argv = [*(far.prefix if far else ()), *helper_command(root)]

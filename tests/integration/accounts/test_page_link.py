@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 
+from gateway.accounts.checks import AccountChecks, check
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import PageLink
 from gateway.browser import BrowserSettings, CdpConnection, LocalHelperSettings, connect_cdp, parse_browser_url
+from gateway.browser.ownership import OPENING_URL
+from gateway.config import Settings
+from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.ids import AccountId
 from gateway.media.page_side import PagePort
 from gateway.webrtc.leg import WebRtcLeg
@@ -113,3 +119,52 @@ async def test_a_page_that_was_at_the_microphone_is_loaded_anew_once_its_call_is
                 await until(told, 10)
                 assert other.page.state == "DETACHED"
                 assert one.line is not None
+
+
+async def test_a_chrome_whose_policy_leaves_no_udp_is_told_with_what_to_do(wasm_port: int, tmp_path: Path) -> None:
+    policy = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
+    async with StandIn() as stand_in, chromium([*stand_in.flags, policy]) as browser:
+        async with link(browser, stand_in, wasm_port) as one:
+
+            async def degraded() -> bool:
+                return one.page.state == "DEGRADED"
+
+            await until(degraded, 30)
+            assert "Chrome gives WebRTC no UDP" in one.page.detail
+            assert "--webrtc-ip-handling-policy=default" in one.page.detail
+            assert one.line is None
+            # and by ponte doctor
+            config = BridgeConfig(enabled=True, chrome_remote_url=browser.ws_url, wasm_server_port=wasm_port)
+            checks = AccountChecks(Settings(state_dir=tmp_path, page_url=stand_in.url), config)
+            results = {name: await check(name, fix, work) for name, fix, work in checks.all()[:3]}
+        assert results["chrome"].ok
+        assert not results["page"].ok
+        assert "--webrtc-ip-handling-policy=default" in results["page"].detail
+
+
+async def test_a_page_whose_modules_come_with_a_pause_is_read_all_the_same(wasm_port: int) -> None:
+    """wa-js takes the modules for complete too early then, and fails in the middle of its start."""
+    async with (
+        StandIn() as stand_in,
+        chromium(stand_in.flags) as browser,
+        connect_cdp(parse_browser_url(browser.http_url), BrowserSettings()) as cdp,
+        asyncio.TaskGroup() as group,
+    ):
+        target = (await cdp.send("Target.createTarget", {"url": OPENING_URL}))["targetId"]
+        session = (await cdp.send("Target.attachToTarget", {"targetId": target, "flatten": True}))["sessionId"]
+        paused = asyncio.Event()
+
+        async def let_on(params: dict[str, Any]) -> None:
+            paused.set()
+            await asyncio.sleep(3)  # far longer than wa-js waits for the next module
+            await cdp.send("Fetch.continueRequest", {"requestId": params["requestId"]}, session_id=session)
+
+        cdp.on("Fetch.requestPaused", lambda params, _: group.create_task(let_on(params)) and None)
+        await cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*/modules/jids.js"}]}, session_id=session)
+        async with link(browser, stand_in, wasm_port) as one:
+
+            async def ready() -> bool:
+                return one.page.state == "READY"
+
+            await until(ready, 40)
+        assert paused.is_set()

@@ -175,7 +175,7 @@ function install(scope: PageScope, config: PonteConfig): void {
       stopLoops();
     },
   });
-  const network = new NetworkProbe(Connection);
+  const network = new NetworkProbe(Connection, now);
   const environment = (): Environment => ({
     isolated: scope.crossOriginIsolated,
     sharedMemory: typeof SharedArrayBuffer !== 'undefined' && typeof Atomics !== 'undefined',
@@ -187,6 +187,7 @@ function install(scope: PageScope, config: PonteConfig): void {
   const prober = new Prober(bindings, new StackProbe(bindings, now), environment, now, installedAt);
   const look = (): Probe => {
     if (now() - installedAt > WAJS_LOOKS_MS) bindings.wakeLoader();
+    if (bindings.restartLoader(now())) log('warning', 'wa-js did not get through its start, and is started once more');
     if (bindings.injected) network.look();
     return prober.look();
   };

@@ -143,6 +143,7 @@ const GOOD: Findings = {
   streamMode: 'MAIN',
   streamInfo: 'NORMAL',
   isolated: true,
+  udp: true,
   missing: [],
   can: { incoming: true, outgoing: true },
   stackPending: false,
@@ -176,12 +177,17 @@ describe('the page state', () => {
   it('names what is missing', () => {
     assert.match(judge({ ...good, missing: ['startWAWebVoipCall'], ageMs: 30_000 }).detail, /startWAWebVoipCall/);
   });
+  it('says what to do where Chrome gives WebRTC no UDP, and nothing while nobody knows', () => {
+    assert.match(judge({ ...good, udp: false, missing: ['x'] }).detail, /--webrtc-ip-handling-policy=default/);
+    assert.equal(state({ udp: undefined }), 'READY');
+  });
   it('asks for a login before anything else of an account', () => {
     assert.equal(state({ authenticated: false, missing: ['x'], calling: false }), 'LOGIN_REQUIRED');
   });
   it('is DEGRADED where calls cannot work', () => {
     for (const change of [
       { isolated: false },
+      { udp: false },
       { calling: false },
       { streamMode: 'CONFLICT' },
       { streamMode: 'TOS_BLOCK' },
@@ -280,5 +286,40 @@ describe('what is missing', () => {
     probe.look();
     await new Promise((resolve) => setTimeout(resolve, 0));
     assert.equal(probe.stack, stack);
+  });
+});
+
+describe('a wa-js that does not get through its start', () => {
+  const loader = {
+    isInjected: true,
+    isReady: false,
+    loaderType: 'meta',
+    starts: 0,
+    injectLoader(): void {
+      this.starts += this.isInjected || this.loaderType !== 'unknown' ? 0 : 1;
+    },
+  };
+  let authenticated: boolean | undefined = true;
+  const conn = {
+    isAuthenticated: () => {
+      if (authenticated === undefined) throw new Error('not there yet');
+      return authenticated;
+    },
+  };
+  const bindings = new Bindings({ WPP: { loader, conn }, Debug: { VERSION: '1' } });
+  it('is started once more, after its own longest wait', () => {
+    assert.equal(bindings.restartLoader(0), false);
+    assert.equal(bindings.restartLoader(6999), false);
+    authenticated = undefined;
+    assert.equal(bindings.restartLoader(7000), false, 'the modules are still coming');
+    authenticated = false;
+    assert.equal(bindings.restartLoader(8000), false);
+    assert.equal(bindings.restartLoader(15_000), true);
+    assert.equal(loader.starts, 1);
+  });
+  it('is left alone once it is ready', () => {
+    loader.isInjected = loader.isReady = true;
+    assert.equal(bindings.restartLoader(30_000), false);
+    assert.equal(bindings.restartLoader(60_000), false);
   });
 });

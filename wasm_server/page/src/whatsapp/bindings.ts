@@ -75,7 +75,7 @@ interface LidCache {
 
 export interface Wpp {
   readonly version?: unknown;
-  readonly loader?: { readonly isInjected?: boolean; readonly isReady?: boolean; readonly loaderType?: string; injectLoader?(): void };
+  readonly loader?: { isInjected?: boolean; readonly isReady?: boolean; loaderType?: string; injectLoader?(): void };
   on?(event: string, handler: (...args: unknown[]) => void): unknown;
   readonly conn?: {
     isAuthenticated?(): boolean;
@@ -115,7 +115,12 @@ interface PageScope {
   readonly require?: unknown;
 }
 
+/** wa-js waits up to 5 s for one module between the two; what takes longer than this does not go on. */
+const STUCK_MS = 7000;
+
 export class Bindings {
+  private halfwaySince: number | null = null;
+
   constructor(private readonly scope: PageScope) {}
 
   get wpp(): Wpp | undefined {
@@ -149,6 +154,31 @@ export class Bindings {
   wakeLoader(): void {
     const loader = this.wpp?.loader;
     if (this.hasLoader && loader?.loaderType === 'unknown') this.attempt(() => loader.injectLoader?.());
+  }
+
+  /**
+   * wa-js takes the modules for complete once none has come for 0.75 s. On a slow machine or network that may be too
+   * early: then it throws in the middle of its start, and stays there for good. It is made to start once more.
+   *
+   * @param now ms of any steady clock
+   * @returns whether it was
+   */
+  restartLoader(now: number): boolean {
+    const loader = this.wpp?.loader;
+    const halfway = loader?.isInjected === true && loader.isReady !== true && this.authenticated !== undefined;
+    if (loader === undefined || !halfway || this.waVersion === null) {
+      this.halfwaySince = null;
+      return false;
+    }
+    this.halfwaySince ??= now;
+    if (now - this.halfwaySince < STUCK_MS) return false;
+    this.halfwaySince = null;
+    this.attempt(() => {
+      loader.isInjected = false;
+      loader.loaderType = 'unknown';
+      loader.injectLoader?.();
+    });
+    return true;
   }
 
   /** undefined while nobody can say. */

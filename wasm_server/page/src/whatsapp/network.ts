@@ -1,18 +1,25 @@
 /** Whether WebRTC has a way out of this browser: its IP policy, or the network, may leave it none. */
 
 const PATIENCE_MS = 10_000;
+/** Where there was none, the network may have come up since. */
+const AGAIN_MS = 15_000;
 
-/** Gathers candidates once. Where gathering does not end, as on a machine with nothing but loopback, nobody knows. */
+/** Gathers candidates until there is one. Where gathering does not end nobody knows. */
 export class NetworkProbe {
-  private started = false;
+  private asked: number | null = null;
   /** undefined while nobody knows. */
   udp: boolean | undefined;
 
-  constructor(private readonly Connection: typeof RTCPeerConnection | undefined) {}
+  constructor(
+    private readonly Connection: typeof RTCPeerConnection | undefined,
+    private readonly now: () => number,
+  ) {}
 
   look(): void {
-    if (this.started || this.Connection === undefined) return;
-    this.started = true;
+    if (this.Connection === undefined) return;
+    const now = this.now();
+    if (this.asked !== null && (this.udp !== false || now - this.asked < AGAIN_MS)) return;
+    this.asked = now;
     void this.gather(this.Connection).catch(() => undefined);
   }
 
@@ -22,9 +29,9 @@ export class NetworkProbe {
       connection.close();
     }, PATIENCE_MS);
     connection.onicecandidate = ({ candidate }) => {
-      if (candidate === null) this.udp ??= false;
-      else if (/ udp /i.test(candidate.candidate)) this.udp = true;
-      if (candidate !== null && this.udp !== true) return;
+      const udp = candidate !== null && / udp /i.test(candidate.candidate);
+      if (candidate !== null && !udp) return;
+      this.udp = udp;
       clearTimeout(patience);
       connection.close();
     };

@@ -51,6 +51,8 @@ export interface Findings {
   readonly streamMode: string | null;
   readonly streamInfo: string | null;
   readonly isolated: boolean;
+  /** Chrome gives WebRTC addresses to send UDP from; undefined while nobody knows. */
+  readonly udp: boolean | undefined;
   readonly missing: readonly string[];
   readonly can: Can;
   /** The call stack was asked for and has not answered. */
@@ -73,6 +75,10 @@ const SETTLE_MS = 30_000;
 const SETTLE_READABLE_MS = 10_000;
 
 const NONE: Can = { incoming: false, outgoing: false };
+/** Nothing of CDP changes the policy, so a person has to. */
+const NO_UDP =
+  'Chrome gives WebRTC no UDP, so no call would have sound: start it with --webrtc-ip-handling-policy=default, take ' +
+  'the policy WebRtcIPHandling from its machine, and see whether that has a network';
 const TO_DO = 'update Ponte, or see docs/whatsapp.md';
 
 export function judge(findings: Findings): Judgement {
@@ -114,6 +120,7 @@ export function judge(findings: Findings): Judgement {
   if (!findings.isolated) {
     return degraded('the page is not cross-origin isolated, so WhatsApp cannot call; take --disable-web-security from Chrome');
   }
+  if (findings.udp === false) return degraded(NO_UDP);
   if (findings.calling === false) {
     return findings.unsupported === null
       ? degraded('WhatsApp has not enabled calls on the web for this account; it does so account by account')
@@ -180,6 +187,7 @@ export class Prober {
       streamMode: mode,
       streamInfo: info,
       isolated: environment.isolated,
+      udp: environment.udp,
       missing,
       can: possible(checks),
       stackPending: asks && stack === undefined,
