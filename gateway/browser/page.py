@@ -411,7 +411,8 @@ class PageTarget:
     async def _set_up_worker(self, session_id: str) -> None:
         await self._answers.enable(session_id)
         if self.user_agent is not None:
-            with contextlib.suppress(CdpError):  # a Chrome may not know it for workers
+            # For its requests: CDP does not change what its code sees. A Chrome may not know it for workers.
+            with contextlib.suppress(CdpError):
                 await self._cdp.send("Network.setUserAgentOverride", self.user_agent, session_id=session_id)
 
     async def _prepare_window(self, session_id: str) -> None:

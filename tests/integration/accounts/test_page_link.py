@@ -159,7 +159,10 @@ async def test_a_page_whose_modules_come_with_a_pause_is_read_all_the_same(wasm_
             await asyncio.sleep(3)  # far longer than wa-js waits for the next module
             await cdp.send("Fetch.continueRequest", {"requestId": params["requestId"]}, session_id=session)
 
-        cdp.on("Fetch.requestPaused", lambda params, _: group.create_task(let_on(params)) and None)
+        def on_paused(params: dict[str, Any], _: str | None) -> None:
+            group.create_task(let_on(params))
+
+        cdp.on("Fetch.requestPaused", on_paused)
         await cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*/modules/jids.js"}]}, session_id=session)
         async with link(browser, stand_in, wasm_port) as one:
 

@@ -43,7 +43,16 @@ globalThis.__ponteEmit?.(JSON.stringify({type: "spoofed"}));
 </script>"""
 WORKER = """self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("message", ({ports: [port]}) =>
+  fetch("/asked").then(() => port.postMessage(navigator.userAgent)));
 self.addEventListener("fetch", (event) => event.respondWith(fetch(event.request)));"""
+ASK_WORKER = """(async () => {
+  await workerReady;
+  const {port1, port2} = new MessageChannel();
+  const answer = new Promise((resolve) => { port1.onmessage = ({data}) => resolve(data); });
+  navigator.serviceWorker.controller.postMessage(null, [port2]);
+  return await answer;
+})()"""
 
 PAGE_JS = """
 (() => {

@@ -26,7 +26,16 @@ from gateway.browser import (
 )
 from gateway.browser.opening import PERMISSIONS, grant_permissions
 from gateway.domain.errors import PeerTimeout, Unavailable
-from tests.integration.browser.site import URL, Reply, Server, chromium_flags, make_assets, strict_site, until
+from tests.integration.browser.site import (
+    ASK_WORKER,
+    URL,
+    Reply,
+    Server,
+    chromium_flags,
+    make_assets,
+    strict_site,
+    until,
+)
 from tests.support.chromium import ChromiumProcess, chromium
 
 pytestmark = pytest.mark.integration
@@ -304,3 +313,35 @@ async def test_permissions_that_this_chrome_does_not_know_are_left_out(monkeypat
         assert await grant_permissions(cdp, "https://web.whatsapp.com") == list(PERMISSIONS)
         monkeypatch.setattr("gateway.browser.opening.PERMISSIONS", ("notOne", *PERMISSIONS, "notTwo"))
         assert await grant_permissions(cdp, "https://web.whatsapp.com") == list(PERMISSIONS)
+
+
+def agents(site: Server) -> dict[str, str]:
+    """The name by which Chrome asked for each path, at the last time."""
+    return {path: headers.get("user-agent", "") for path, headers in site.requests}
+
+
+async def test_a_page_and_its_service_worker_ask_by_an_ordinary_name() -> None:
+    async with connected() as (site, _, cdp):
+        page = await opened(cdp)
+        await page.evaluate(ASK_WORKER)
+        assert "Headless" not in await page.evaluate("navigator.userAgent")
+        asked = agents(site)
+        assert {"/", "/frame", "/asked"} <= asked.keys()
+        # the script of the worker itself is asked for before anybody is told that there is one
+        assert [path for path, agent in asked.items() if "Headless" in agent] in ([], ["/sw.js"])
+        await page.close()
+
+
+async def test_the_name_that_the_helper_gives_its_chrome_holds_for_service_workers_too() -> None:
+    name = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+    async with (
+        strict_site() as site,
+        chromium([*chromium_flags(site), f"--user-agent={name}"]) as browser,
+        connect_cdp(parse_browser_url(browser.ws_url), BrowserSettings()) as cdp,
+    ):
+        page = await opened(cdp)
+        assert await page.evaluate(ASK_WORKER) == name
+        asked = agents(site)
+        assert {"/", "/sw.js", "/asked"} <= asked.keys()
+        assert set(asked.values()) == {name}
+        await page.close()
