@@ -137,13 +137,13 @@ class DtmfDetector:
 
     def _coarse(self, codec: str, block: bytes) -> tuple[int, int] | None:
         """Return the two frequencies that may be in *block*, None where there are surely none."""
-        if sum(block.translate(_MAGNITUDES[codec])) < _QUIET:
-            return None
         signs = block.translate(_SIGNS[codec])
-        if signs.count(b"\0\1") + signs.count(b"\1\0") not in _CROSSINGS:
-            return None
         bits = int.from_bytes(signs, "little")  # one byte a sample, of which only the lowest bit may be set
         if ((bits ^ bits >> 8 * _LAG) & _LAG_MASK).bit_count() < _MIN_DIFFERENT:
+            return None
+        if signs.count(b"\0\1") + signs.count(b"\1\0") not in _CROSSINGS:
+            return None
+        if sum(block.translate(_MAGNITUDES[codec])) < _QUIET:
             return None
         samples = decode(codec, block[_COARSE_PART]).tolist()
         # Power that a sine has, in the units of _power: half of its amplitude times the count, squared.

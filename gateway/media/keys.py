@@ -54,15 +54,13 @@ class KeyTap:
         if codec != self._codec:
             self._follow(codec)
         sender = self.sender
-        length = payloads.units(codec, payload)
-        if self._narrow is not None:
-            codec, payload = PCMU.name, self._narrow.feed(payload)
-        for heard in self._detector.feed(codec, payload):
+        narrow = (codec, payload) if self._narrow is None else (PCMU.name, self._narrow.feed(payload))
+        for heard in self._detector.feed(*narrow):
             if heard.samples is None:
                 sender.press(heard.digit)
             else:
                 sender.release(heard.samples * sender.clock_rate_hz // RATE_HZ)
-        return sender.next(timestamp, length)
+        return sender.next(timestamp, payloads.units(codec, payload)) if sender.active else None
 
     def _follow(self, codec: str) -> None:
         """Take packets of *codec* from now on; what was heard of a key in another one is forgotten."""

@@ -190,7 +190,7 @@ class PacketPath:
                 reception.use_clock(route.clock_rate_hz)
                 self._rebase = True
                 self._backlog = 0
-            else:
+            elif self._backlog or reception.last_at_s is None or now_s - reception.last_at_s > STALL_S:
                 waited = self._waited(timestamp, ssrc, now_s)
         fresh = reception.update(sequence, timestamp, ssrc, len(payload), now_s, route.timed)
         if fresh:

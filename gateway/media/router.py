@@ -22,6 +22,7 @@ from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
 from gateway.media.ports import PortPool, open_pair
 from gateway.media.session import RtpSession
+from gateway.media.sockets import SocketWatch
 from gateway.media.udp_link import UdpLink
 from gateway.protocol.sdp import parse_sdp
 
@@ -39,6 +40,7 @@ class PacketRouter(MediaPlane):
         webrtc_link: makes the link of a call with a WebRTC client, from the ports that calls use; None: such offers are
             refused.
         page_leg: makes the legs of pages; None: `page_side` gives sides without any.
+        watch: tells when a packet of a phone comes; None: the event loop.
         codecs: names of `gateway.domain.codecs.CODECS` that are spoken with SIP peers, best first: the order of our
             offers. An answer follows the peer's.
         sounds: what can be converted where a page and a SIP peer have no codec in common; by default all that this
@@ -58,6 +60,7 @@ class PacketRouter(MediaPlane):
         offer_srtp: bool = False,
         webrtc_link: Callable[[PortPool], MediaLink] | None = None,
         page_leg: LegFactory | None = None,
+        watch: SocketWatch | None = None,
         codecs: Sequence[str] = tuple(CODECS),
         sounds: SoundCodecs | None = None,
     ) -> None:
@@ -67,6 +70,7 @@ class PacketRouter(MediaPlane):
         self._offer_srtp = offer_srtp
         self._webrtc_link = webrtc_link
         self._page_leg = page_leg
+        self._watch = watch
         self._codecs = tuple(codecs)
         self._sounds = sounds or SoundCodecs.load()
         if self._sounds.missing:
@@ -175,7 +179,7 @@ class PacketRouter(MediaPlane):
 
     def _udp_link(self, local_address: str) -> UdpLink:
         pair = open_pair(self._pool, local_address)
-        return UdpLink(pair, self._lock_rules, lambda: self._pool.give_back(pair.port))
+        return UdpLink(pair, self._lock_rules, lambda: self._pool.give_back(pair.port), self._watch)
 
     def _session(self, call_id: CallId) -> RtpSession:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import structlog
 from gateway.media.link import LinkUser, OnLost
 from gateway.media.lock import Address, LockRules, SourceLock
 from gateway.media.ports import PortPair
+from gateway.media.sockets import LoopWatch, SocketWatch
 from gateway.media.srtp import SrtpGuard
 from gateway.protocol.rtp import is_rtcp
 from gateway.protocol.sdp import LocalMedia, Negotiated, SdpSession
@@ -29,9 +29,12 @@ class UdpLink:
         pair: the sockets; closed with the link.
         rules: of the source lock.
         on_closed: called once the sockets are closed.
+        watch: tells when a packet comes; None: the event loop.
     """
 
-    def __init__(self, pair: PortPair, rules: LockRules, on_closed: Callable[[], None]) -> None:
+    def __init__(
+        self, pair: PortPair, rules: LockRules, on_closed: Callable[[], None], watch: SocketWatch | None = None
+    ) -> None:
         self.on_lost: OnLost = lambda cause: None
         self._pair = pair
         self._rules = rules
@@ -46,15 +49,15 @@ class UdpLink:
         self._rtcp_target: Address | None = None
         self._closed = False
         self._log = structlog.get_logger()
-        self._loop = asyncio.get_running_loop()
+        self._watch = watch or LoopWatch()
         self._send_rtp = pair.rtp.sendto
 
     def attach(self, user: LinkUser) -> None:
         """See `MediaLink`."""
         self._user = user
         self._lock = SourceLock(user.accepts, user.stream, self._rules)
-        self._loop.add_reader(self._pair.rtp.fileno(), self._rtp_readable)
-        self._loop.add_reader(self._pair.rtcp.fileno(), self._rtcp_readable)
+        self._watch.watch(self._pair.rtp, self._rtp_readable)
+        self._watch.watch(self._pair.rtcp, self._rtcp_readable)
 
     # SDP
 
@@ -140,12 +143,11 @@ class UdpLink:
             return "send_failed"
         return None
 
-    def _rtp_readable(self) -> None:
+    def _rtp_readable(self, now: float) -> None:
         try:
             packet, address = self._pair.rtp.recvfrom(_PACKET_BYTES)
         except OSError:  # nothing there after all, or an ICMP error of an earlier packet
             return
-        now = time.monotonic()
         source = address[:2]
         if (self._mux or source != self._lock.locked) and is_rtcp(packet):
             if self._mux:
@@ -170,7 +172,7 @@ class UdpLink:
             self._lock.heard(now)
         self._user.on_rtp(packet, now)
 
-    def _rtcp_readable(self) -> None:
+    def _rtcp_readable(self, now: float) -> None:
         try:
             packet, address = self._pair.rtcp.recvfrom(_PACKET_BYTES)
         except OSError:
@@ -221,7 +223,7 @@ class UdpLink:
         if self._closed:
             return
         self._closed = True
-        self._loop.remove_reader(self._pair.rtp.fileno())
-        self._loop.remove_reader(self._pair.rtcp.fileno())
+        self._watch.forget(self._pair.rtp)
+        self._watch.forget(self._pair.rtcp)
         self._pair.close()
         self._on_closed()

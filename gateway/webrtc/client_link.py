@@ -18,6 +18,7 @@ from gateway.domain.errors import RemoteProtocolError
 from gateway.domain.finish import finish
 from gateway.media.link import LinkUser, OnLost
 from gateway.media.ports import PortPool
+from gateway.media.sockets import SocketWatch
 from gateway.protocol.sdp import Negotiated, NoCommonCodec, SdpSession, SessionDescription, parse_sdp
 from gateway.protocol.sdp.description import ip_or_none
 from gateway.webrtc.client_sdp import NOWHERE, OwnTransport, RemoteTransport, put_on, take_off
@@ -53,9 +54,11 @@ class ClientLink:
     Args:
         pool: gives the port.
         settings: how it is reached.
+        watch: tells when a packet comes; None: the event loop.
     """
 
-    def __init__(self, pool: PortPool, settings: ClientLinkSettings) -> None:
+    def __init__(self, pool: PortPool, settings: ClientLinkSettings, watch: SocketWatch | None = None) -> None:
+        self._watch = watch
         self.on_lost: OnLost = lambda cause: None
         self._pool = pool
         self._settings = settings
@@ -198,7 +201,7 @@ class ClientLink:
         addresses = self._settings.addresses or [local_address, *local_addresses()]
         found = open_set(self._pool, addresses)
         self._ports.append(found.port)
-        return IcePath(addresses=(), stun_url="", controlling=controlling, sockets=found.sockets)
+        return IcePath(addresses=(), stun_url="", controlling=controlling, sockets=found.sockets, watch=self._watch)
 
     def _named(self, path: IcePath) -> list[str]:
         """Return the candidates of *path*, and first the one on the outside of a NAT that forwards our ports."""
@@ -297,8 +300,8 @@ class ClientLink:
 
     # packets
 
-    def _rtp_received(self, packet: bytes) -> None:
-        self._user.on_rtp(packet, time.monotonic())
+    def _rtp_received(self, packet: bytes, now_s: float) -> None:
+        self._user.on_rtp(packet, now_s)
 
     def _rtcp_received(self, packet: bytes) -> None:
         self._user.on_rtcp(packet)

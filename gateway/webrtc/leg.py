@@ -14,6 +14,7 @@ from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError, PeerTimeout, RemoteProtocolError, Unavailable
 from gateway.media.page_side import LegState, LegStats
 from gateway.media.port import Receiver
+from gateway.media.sockets import SocketWatch
 from gateway.protocol.rtcp import FarReport, Goodbye, Reporter
 from gateway.protocol.rtp import HEADER, HEADER_BYTES, OutgoingStream, Reception
 from gateway.webrtc.sdp import PAYLOAD_TYPES, LocalPart, build_offer, parse_answer
@@ -35,6 +36,7 @@ class WebRtcLeg:
         stun_url: ``stun:host:port`` where Chrome is beyond a NAT; empty for none.
         connect_timeout_s: seconds for ICE and DTLS together.
         rtcp_interval_s: seconds between RTCP reports to the page.
+        watch: tells when a packet comes; None: the event loop.
 
     Attributes:
         state: where the leg is.
@@ -53,6 +55,7 @@ class WebRtcLeg:
         stun_url: str = "",
         connect_timeout_s: float = 10.0,
         rtcp_interval_s: float = 2.5,
+        watch: SocketWatch | None = None,
     ) -> None:
         self.state = LegState.NEW
         self.on_state: Callable[[LegState], None] = lambda state: None
@@ -71,7 +74,7 @@ class WebRtcLeg:
         self._unsent = 0
         self._offered = False
         self._transports = Transports(
-            IcePath(addresses=addresses, stun_url=stun_url, controlling=True),
+            IcePath(addresses=addresses, stun_url=stun_url, controlling=True, watch=watch),
             on_change=self._transport_changed,
             on_rtp=self._rtp_received,
             on_rtcp=self._rtcp_received,
@@ -194,8 +197,7 @@ class WebRtcLeg:
         """Tell the page and close the sockets. A second time changes nothing."""
         await self._end(LegState.CLOSED)
 
-    def _rtp_received(self, packet: bytes) -> None:
-        now = time.monotonic()
+    def _rtp_received(self, packet: bytes, now: float) -> None:
         _, marker_type, sequence, timestamp, ssrc = HEADER.unpack_from(packet)
         clock_rate_hz = _CLOCKS_HZ.get(marker_type & 0x7F)
         if clock_rate_hz != self._reception.clock_rate_hz and clock_rate_hz is not None:

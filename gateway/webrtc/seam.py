@@ -16,16 +16,18 @@ from typing import Any, Final
 import aioice
 import aioice.ice
 import aioice.stun
-import pylibsrtp
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceServer, RTCIceTransport
 from aiortc.rtcdtlstransport import RTCDtlsParameters
 
 from gateway.domain.errors import ConfigError, PonteError
 from gateway.domain.finish import finish
+from gateway.media.ports import bind_udp
+from gateway.media.sockets import LoopWatch, SocketWatch
+from gateway.media.srtp import SrtpError, SrtpVerbs
+from gateway.webrtc.datagrams import Datagrams
 
-_PACKET_BYTES: Final = 2048  # over an Ethernet MTU; asyncio's default makes a 256 KiB object per packet
 _CLOSE_TIMEOUT_S: Final = 2.0  # nothing of the peer is waited for: a few turns of the event loop are enough
-_BACKLOG_BYTES: Final = 16_000  # half a second of packets that the kernel does not take: the rest is dropped
+_STUN_TIMEOUT_S: Final = 5.0  # for all our addresses together
 _WAITING_DATAGRAMS: Final = 64  # of a DTLS handshake, some ten at a time; anybody may send to the port
 
 
@@ -55,6 +57,15 @@ def _is_stun(data: bytes) -> bool:
     return True
 
 
+def _bound(addresses: Sequence[str]) -> list[socket.socket]:
+    """Return a UDP socket on each of *addresses*; those that are none of this machine are passed over."""
+    found = []
+    for address in addresses:
+        with contextlib.suppress(OSError):
+            found.append(bind_udp(socket.AF_INET6 if ":" in address else socket.AF_INET, address, 0))
+    return found
+
+
 def local_addresses() -> list[str]:
     """Return the addresses that are gathered on by default: those of all interfaces but loopback."""
     addresses: list[str] = _need(aioice.ice, "get_host_addresses")(use_ipv4=True, use_ipv6=True)
@@ -69,6 +80,7 @@ class IcePath:
         stun_url: ``stun:host:port``, or empty for none.
         controlling: whether we choose the pair: the side that made the first offer (RFC 8445 section 6.1.1).
         sockets: bound UDP sockets to use instead of addresses; they are closed with the path.
+        watch: tells when a packet comes; None: the event loop.
 
     Raises:
         SeamBroken: a private name is gone.
@@ -76,7 +88,13 @@ class IcePath:
     """
 
     def __init__(
-        self, *, addresses: Sequence[str], stun_url: str, controlling: bool, sockets: Sequence[socket.socket] = ()
+        self,
+        *,
+        addresses: Sequence[str],
+        stun_url: str,
+        controlling: bool,
+        sockets: Sequence[socket.socket] = (),
+        watch: SocketWatch | None = None,
     ) -> None:
         try:
             self._gatherer = RTCIceGatherer(iceServers=[RTCIceServer(stun_url)] if stun_url else [])
@@ -86,40 +104,52 @@ class IcePath:
         self._connection.ice_controlling = controlling
         self._sockets = list(sockets)
         self.ice = RTCIceTransport(self._gatherer)
-        if sockets:
-            self._connection.get_component_candidates = self._gather_on_sockets
-        elif addresses:
-            self._gather_on(list(addresses))
+        self._addresses = addresses
+        self._watch = watch or LoopWatch()
+        _need(self._connection, "get_component_candidates")
+        self._connection.get_component_candidates = self._gather
 
-    def _gather_on(self, addresses: list[str]) -> None:
-        """Gather on *addresses*: aioice never offers loopback by itself."""
-        original = _need(self._connection, "get_component_candidates")
+    async def _gather(self, *, component: int, addresses: Sequence[str], **_: Any) -> list[aioice.Candidate]:
+        """Make our candidates of component 1, the only one there is, on sockets of our own.
 
-        async def get_component_candidates(**arguments: Any) -> Any:
-            return await original(**{**arguments, "addresses": addresses})
-
-        self._connection.get_component_candidates = get_component_candidates
-
-    async def _gather_on_sockets(self, **arguments: Any) -> list[aioice.Candidate]:
-        """Make a host candidate of each socket; the first is preferred."""
+        aioice's sockets would be the event loop's, which costs several times what a packet does. It would not offer
+        loopback either.
+        """
         connection = self._connection
         make_protocol = _need(aioice.ice, "StunProtocol")
-        found: list[aioice.Candidate] = []
+        protocols: list[Any] = []
+        if not self._sockets:
+            self._sockets = _bound(self._addresses or addresses)
         while self._sockets:
             opened = self._sockets.pop(0)
-            _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: make_protocol(connection), sock=opened
-            )
+            protocol = make_protocol(connection)
+            Datagrams(opened, protocol, self._watch)
             host, port = opened.getsockname()[:2]
-            preference = 65535 - len(found)  # RFC 8445 section 5.1.2.1
+            preference = 65535 - len(protocols)  # RFC 8445 section 5.1.2.1
             protocol.local_candidate = aioice.Candidate(
                 foundation=hashlib.sha256(host.encode()).hexdigest()[:16],
-                component=1, transport="udp", priority=(126 << 24) + (preference << 8) + 255, host=host, port=port,
-                type="host",
+                component=component, transport="udp", priority=(126 << 24) + (preference << 8) + 255, host=host,
+                port=port, type="host",
             )  # fmt: skip
             _need(connection, "_protocols").append(protocol)
-            found.append(protocol.local_candidate)
-        return found
+            protocols.append(protocol)
+        return [protocol.local_candidate for protocol in protocols] + await self._seen_from_outside(protocols)
+
+    async def _seen_from_outside(self, protocols: Sequence[Any]) -> list[aioice.Candidate]:
+        """Return what the STUN server sees our IPv4 sockets as; nothing where it does not answer in time."""
+        server = _need(self._connection, "stun_server")
+        asked = [protocol for protocol in protocols if ":" not in protocol.local_candidate.host]
+        if server is None or not asked:
+            return []
+        ask = _need(aioice.ice, "server_reflexive_candidate")
+        tasks = [asyncio.get_running_loop().create_task(ask(protocol, server)) for protocol in asked]
+        try:
+            await asyncio.wait(tasks, timeout=_STUN_TIMEOUT_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return [answer[0] for answer in answers if not isinstance(answer, BaseException)]
 
     async def gather(self, tap: Callable[[Any], None]) -> None:
         """Bind the sockets and find our candidates; each socket's protocol is given to *tap*."""
@@ -194,14 +224,11 @@ class IcePath:
         pair = self._connection._nominated.get(1)
         if pair is None:
             return False
-        transport = pair.protocol.transport
-        if transport.get_write_buffer_size() > _BACKLOG_BYTES:
-            return False
         try:
-            transport.sendto(protect(packet), pair.remote_addr)
-        except (pylibsrtp.Error, ValueError, OSError):
+            protected = protect(packet)
+        except (SrtpError, ValueError):
             return False
-        return True
+        return bool(pair.protocol.transport.send_now(protected, pair.remote_addr))
 
     async def close(self) -> None:
         """Close the sockets, though the caller is cancelled meanwhile."""
@@ -228,7 +255,7 @@ class Transports:
     Args:
         path: the ICE session; closed with the transports.
         on_change: called after each change of a state.
-        on_rtp: takes each decrypted RTP packet.
+        on_rtp: takes each decrypted RTP packet and the monotonic instant, in seconds, at which it came.
         on_rtcp: takes each decrypted RTCP packet.
         wary: take DTLS from addresses that ICE knows only. Not for a peer that begins the handshake maybe before we
             have looked at its checks: its first datagram would be lost, and it waits a second for the next.
@@ -246,7 +273,7 @@ class Transports:
         path: IcePath,
         *,
         on_change: Callable[[], None],
-        on_rtp: Callable[[bytes], None],
+        on_rtp: Callable[[bytes, float], None],
         on_rtcp: Callable[[bytes], None],
         wary: bool = False,
     ) -> None:
@@ -256,8 +283,8 @@ class Transports:
         self._on_change = on_change
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
-        self._rx_srtp: pylibsrtp.Session | None = None
-        self._tx_srtp: pylibsrtp.Session | None = None
+        self._incoming: SrtpVerbs | None = None
+        self._outgoing: SrtpVerbs | None = None
         self._moved = False  # DTLS stays with the first path, its keys go with the packets
         self.undecryptable = 0
         self.dtls.on("statechange", self._dtls_changed)
@@ -312,8 +339,8 @@ class Transports:
         await self.dtls.start(parameters)
         if self.dtls.state != "connected":
             raise ConnectionError
-        self._rx_srtp = _need(self.dtls, "_rx_srtp")
-        self._tx_srtp = _need(self.dtls, "_tx_srtp")
+        self._incoming = SrtpVerbs(_need(self.dtls, "_rx_srtp"))
+        self._outgoing = SrtpVerbs(_need(self.dtls, "_tx_srtp"))
 
     @property
     def alive(self) -> bool:
@@ -332,27 +359,23 @@ class Transports:
         All else goes its usual way: STUN, and DTLS into a queue without a bound. Only so much is let in there, and
         nothing where nobody reads it (*path* is None).
         """
-        usual: Callable[[bytes, Any], None] = _need(protocol, "datagram_received")
-        with contextlib.suppress(AttributeError):  # uvloop has its own buffers
-            protocol.transport.max_size = _PACKET_BYTES
 
-        def datagram_received(data: bytes, address: Any) -> None:
+        def on_packet(data: bytes, address: Any, now_s: float) -> bool:
             if not (len(data) > 12 and 127 < data[0] < 192):  # RFC 7983: 128 to 191 is RTP or RTCP
-                if _is_stun(data) if data[:1] < b"\x04" else self._takes_dtls(path, address):  # 0 to 3 is STUN
-                    usual(data, address)
-                return
-            session = self._rx_srtp
-            if session is None:
-                return
-            try:
-                if 192 <= data[1] <= 223:
-                    self._on_rtcp(session.unprotect_rtcp(data))
-                else:
-                    self._on_rtp(session.unprotect(data))
-            except (pylibsrtp.Error, ValueError):
-                self.undecryptable += 1
+                # 0 to 3 is STUN
+                return not (_is_stun(data) if data[:1] < b"\x04" else self._takes_dtls(path, address))
+            incoming = self._incoming
+            if incoming is not None:
+                try:
+                    if 192 <= data[1] <= 223:
+                        self._on_rtcp(incoming.unprotect_rtcp(data))
+                    else:
+                        self._on_rtp(incoming.unprotect(data), now_s)
+                except (SrtpError, ValueError):
+                    self.undecryptable += 1
+            return True
 
-        protocol.datagram_received = datagram_received
+        protocol.transport.on_packet = on_packet
 
     def _takes_dtls(self, path: IcePath | None, address: Any) -> bool:
         if path is None or path.waiting >= _WAITING_DATAGRAMS:
@@ -361,20 +384,20 @@ class Transports:
 
     def send_rtp(self, packet: bytes) -> bool:
         """Encrypt and send *packet*; false where it was dropped."""
-        session = self._tx_srtp
-        return session is not None and self.path.send(session.protect, packet)
+        outgoing = self._outgoing
+        return outgoing is not None and self.path.send(outgoing.protect, packet)
 
     def send_rtcp(self, packet: bytes) -> bool:
         """Encrypt and send *packet*; false where it was dropped."""
-        session = self._tx_srtp
-        return session is not None and self.path.send(session.protect_rtcp, packet)
+        outgoing = self._outgoing
+        return outgoing is not None and self.path.send(outgoing.protect_rtcp, packet)
 
     async def close(self) -> None:
         """Say goodbye to the peer and close the sockets, though the caller is cancelled meanwhile."""
         await finish(self._close())
 
     async def _close(self) -> None:
-        self._rx_srtp = self._tx_srtp = None
+        self._incoming = self._outgoing = None
         pump = _need(self.dtls, "_task")
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):

@@ -21,9 +21,13 @@ from gateway.worker.channel import Channel
 
 if TYPE_CHECKING:
     from gateway.media.built_in import PlaneSettings
+    from gateway.media.sockets import SocketPoll
     from gateway.worker.work import Figures, MediaWork
 
 _FAREWELL_S: Final = 2  # for the peers to be told of the end; then the process is gone, whatever hangs
+# For packets to gather under load: at 50 calls (5,000 a second) a turn of the loop then takes two or three, which
+# nearly halves what a packet costs; the median packet is 0.3 ms late.
+_PAUSE_S: Final = 0.0003
 _YOUNG: Final = 10_000  # containers made and not freed between two looks of the collector at the youngest
 
 
@@ -50,6 +54,7 @@ class _Worker:
         self._stopping = asyncio.Event()
         self._work: MediaWork | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._poll: SocketPoll | None = None
 
     async def run(self, end: socket.socket) -> None:
         await asyncio.get_running_loop().create_unix_connection(lambda: self.channel, sock=end)
@@ -64,12 +69,15 @@ class _Worker:
 
     async def _start(self, settings: PlaneSettings, log_level: str, *, drop_pii: bool) -> None:
         # Only now: the gateway that waits for the channel should not wait for aiortc.
+        from gateway.media.sockets import SocketPoll
         from gateway.worker.built_in import built_in_plane
         from gateway.worker.work import Figures, MediaWork
 
         configure_logging(log_format="json", level=log_level, drop_pii=drop_pii, stream=_LogStream(self.channel))
         figures = Figures()
-        self._work = MediaWork(built_in_plane(settings), self.channel, figures)
+
+        self._poll = SocketPoll(pause_s=_PAUSE_S)
+        self._work = MediaWork(built_in_plane(settings, self._poll), self.channel, figures)
         self._handlers.update(self._work.verbs)
         self._telling = asyncio.get_running_loop().create_task(self._work.tell_figures(), name="figures")
         _tame_collector(figures)
@@ -86,6 +94,8 @@ class _Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL_S):
                     await self._work.close()
+        if self._poll is not None:
+            self._poll.close()
 
 
 def _tame_collector(figures: Figures) -> None:

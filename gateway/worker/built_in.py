@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gateway.media.built_in import PlaneSettings
 from gateway.media.router import PacketRouter
+from gateway.media.sockets import SocketWatch
 from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
 from gateway.webrtc.leg import WebRtcLeg
 
 
-def built_in_plane(settings: PlaneSettings) -> PacketRouter:
+def built_in_plane(settings: PlaneSettings, watch: SocketWatch | None = None) -> PacketRouter:
     """Return the plane, in this process.
+
+    Args:
+        settings: of the plane.
+        watch: tells when a packet comes; None: the event loop.
 
     Raises:
         ConfigError: the port range holds no pair of ports.
@@ -22,7 +29,8 @@ def built_in_plane(settings: PlaneSettings) -> PacketRouter:
     return PacketRouter(
         port_range=settings.port_range,
         offer_srtp=settings.offer_srtp,
-        webrtc_link=lambda pool: ClientLink(pool, clients),
-        page_leg=WebRtcLeg,
+        webrtc_link=lambda pool: ClientLink(pool, clients, watch),
+        page_leg=partial(WebRtcLeg, watch=watch),
+        watch=watch,
         codecs=settings.codecs,
     )

@@ -122,7 +122,7 @@ class FarEnd:
         return await self.do(self._answer_page(offer))
 
     async def _answer_page(self, offer: str) -> str:
-        def heard(packet: bytes) -> None:
+        def heard(packet: bytes, now_s: float) -> None:
             end.took(packet)
 
         transports = Transports(

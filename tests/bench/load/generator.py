@@ -15,14 +15,17 @@ It reads commands as JSON objects, one a line, and answers each with one:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pylibsrtp
 
+from gateway.media.sockets import LoopWatch
 from gateway.webrtc.seam import IcePath, Transports
 from tests.bench.load.lines import answer_lines
 from tests.bench.load.native import Carried, End, Native
@@ -37,9 +40,10 @@ class Page:
 
     def __init__(self, ssrc: int, *, calls: bool, host: str = HOST) -> None:
         self.ssrc = ssrc
-        path = IcePath(addresses=[host], stun_url="", controlling=calls)
+        self._watch = LoopWatch()
+        path = IcePath(addresses=[host], stun_url="", controlling=calls, watch=self._watch)
         self.transports = Transports(
-            path, on_change=lambda: None, on_rtp=lambda packet: None, on_rtcp=lambda packet: None
+            path, on_change=lambda: None, on_rtp=lambda packet, now_s: None, on_rtcp=lambda packet: None
         )
 
     async def sdp(self, setup: str) -> str:
@@ -59,6 +63,20 @@ class Page:
     def pair(self) -> Any:
         """Return aioice's chosen pair."""
         return self.transports.path._connection._nominated[1]
+
+    def socket(self) -> socket.socket:
+        """Return the socket of that pair."""
+        found: socket.socket = self.pair().protocol.transport.get_extra_info("socket")
+        return found
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Leave the socket to others for the length of the block."""
+        self._watch.forget(self.socket())
+        try:
+            yield
+        finally:
+            self._watch.watch(self.socket(), self.pair().protocol.transport._readable)
 
 
 @dataclass(slots=True)
@@ -158,8 +176,8 @@ class Generator:
                 pair = call.page.pair()
                 phone = End(call.phone.fileno(), call.target, 2 * number + 1, first + 1)
                 page = End(
-                    pair.protocol.transport.get_extra_info("socket").fileno(), pair.remote_addr[:2], 2 * number + 2,
-                    first, dtls._tx_srtp, dtls._rx_srtp,
+                    call.page.socket().fileno(), pair.remote_addr[:2], 2 * number + 2, first, dtls._tx_srtp,
+                    dtls._rx_srtp,
                 )  # fmt: skip
             call.ends = (phone, page)
         return call.ends
@@ -168,15 +186,11 @@ class Generator:
         ends = [end for number, call in self._calls.items() for end in self._ends(number, call)]
         pages = [call.page for call in self._calls.values()]
         self._protocols = [page and page.pair().protocol for page in pages]
-        used = [protocol for protocol in self._protocols if protocol is not None]
-        loop: Any = self._loop
-        for protocol in used:  # aioice's sockets are the loop's in C while it runs
-            loop._remove_reader(protocol.transport._sock_fd)
-        try:
+        with contextlib.ExitStack() as lent:
+            for page in pages:
+                if page is not None:
+                    lent.enter_context(page.lent())
             carried = await asyncio.to_thread(self._native.run, ends, round(seconds * _PER_S))
-        finally:
-            for protocol in used:
-                loop._add_reader(protocol.transport._sock_fd, protocol.transport._read_ready)
         if keep is not None:
             np.save(keep, carried.delay_ms)
         return figures(carried)

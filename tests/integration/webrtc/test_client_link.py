@@ -315,7 +315,7 @@ class RawClient:
     def path() -> IcePath:
         return IcePath(addresses=[HOST], stun_url="", controlling=True)
 
-    def _hear(self, packet: bytes) -> None:
+    def _hear(self, packet: bytes, now_s: float) -> None:
         assert parse_header(packet).payload_type == 0
         self.heard += 1
 
