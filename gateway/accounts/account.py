@@ -165,7 +165,8 @@ class Account:
         """Return the state of each part, and the call in progress."""
         link, endpoint = self._link, self._endpoint
         return BridgeStatus(
-            page=link.page if link else _DISABLED,
+            # As the session tells it, which knows causes that one look at the page does not show.
+            page=PartStatus(self.session.status.state.value, self.session.status.detail) if link else _DISABLED,
             media=link.media if link else _DISABLED,
             registration=(
                 PartStatus(endpoint.registration.state, endpoint.registration.detail) if endpoint else _DISABLED

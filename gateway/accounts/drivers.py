@@ -9,7 +9,7 @@ from typing import Any
 from gateway.accounts.page_config import PageLinkSettings
 from gateway.browser import BrowserEndpoint, PageTarget
 from gateway.browser.inject import SCRIPT, WHATSAPP
-from gateway.domain.ids import AccountId, PageCallId
+from gateway.domain.ids import AccountId
 from gateway.page.driver import PageListener
 from gateway.page.script import Script, ScriptDriver, load_script
 from gateway.page.whatsapp import WhatsAppDriver
@@ -38,7 +38,6 @@ def make_driver(
     endpoint: BrowserEndpoint,
     settings: PageLinkSettings,
     account_id: AccountId,
-    left: set[PageCallId],
 ) -> tuple[Driver, Coroutine[Any, Any, None]]:
     """Return the page's driver, and what has to run beside it.
 
@@ -49,11 +48,10 @@ def make_driver(
         endpoint: the page's Chrome.
         settings: process settings.
         account_id: whose page.
-        left: see `WhatsAppDriver`; the same one for each driver of an account.
     """
     if script is None:
         gates = settings.force_gates(account_id)
-        return WhatsAppDriver(target, listener, force_gates=gates, left=left), _nothing()
+        return WhatsAppDriver(target, listener, force_gates=gates), _nothing()
     driver = ScriptDriver(target, listener, script=script, endpoint=endpoint, http=settings.browser.http)
     return driver, driver.run()
 

@@ -20,7 +20,6 @@ from gateway.accounts.page_session import PageSession
 from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page, throwaway_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError
-from gateway.domain.ids import PageCallId
 from gateway.domain.states import PageState
 from gateway.media.page_side import LegState, PageLeg, PageSide
 from gateway.page.driver import PageCall, PageDriver, PageListener
@@ -84,6 +83,7 @@ class PageLink:
         self.page = PartStatus(PageState.DETACHED.value, "Chrome was not asked yet")
         self.media = PartStatus("closed", "waits for the page")
         self.session = session or PageSession()
+        self.session.on_page(self.page)
         self._idle = idle
         self._watch = BuildWatch(config.account_id, builds or NoBuilds(), self.session, settings.builds)
         self._settings = settings
@@ -94,8 +94,8 @@ class PageLink:
         self._leg: PageLeg | None = None
         self._side = side
         self._claim = Claim()
-        self._left: set[PageCallId] = set()
         self._reloading = False
+        self._held = False  # there was a page, and nobody has come as far as asking for the next one
         self._stir = asyncio.Event()
         self._log = structlog.get_logger("ponte.page_link")
 
@@ -126,11 +126,11 @@ class PageLink:
                     place = await find_chrome(self.config, self._settings, stack)
                     await self._hold(place)
             except PonteError as error:
-                self._set_page(PartStatus(PageState.DETACHED.value, str(error)))
+                self._set_away(str(error))
             except Exception:
                 # A fault of ours in one page must not end the account, nor the others.
                 self._log.exception("page_link_crashed")
-                self._set_page(PartStatus(PageState.DETACHED.value, "an internal error; the log says more"))
+                self._set_away("an internal error; the log says more")
             failures += 1
             await asyncio.sleep(self._pause_s(failures))
 
@@ -140,7 +140,7 @@ class PageLink:
 
         def on_status() -> None:
             if not browser.status.connected:
-                self._set_page(PartStatus(PageState.DETACHED.value, browser.status.detail))
+                self._set_away(browser.status.detail)
 
         browser.on_status = on_status
         async with _background(browser.run()):
@@ -148,6 +148,7 @@ class PageLink:
             while True:
                 connection = await browser.wait_connected()
                 try:
+                    self._held = False
                     self._set_page(PartStatus(PageState.ATTACHING.value, "fetching the page bundle"))
                     assets = await fetch_assets(
                         place.wasm_url(self.config, self._settings.wasm_host), settings=self._settings.browser.http
@@ -185,9 +186,7 @@ class PageLink:
             on_qr=session.on_qr,
             on_link_code=session.on_link_code,
         )
-        driver, work = make_driver(
-            script, target, listener, place.endpoint, self._settings, self.config.account_id, self._left
-        )
+        driver, work = make_driver(script, target, listener, place.endpoint, self._settings, self.config.account_id)
 
         def on_document() -> None:
             self._reloading = False
@@ -201,6 +200,7 @@ class PageLink:
                 gone.set_result(why)
 
         self._driver, self._target = driver, target
+        self._held = True
         session.use(driver)
         self._reloading = False
         target.subscribe(driver.on_event, on_document, on_gone)
@@ -214,7 +214,8 @@ class PageLink:
             ):
                 await gone
         finally:
-            driver.on_lost("the gateway let go of the page")
+            if not gone.done():
+                driver.on_lost("the gateway let go of the page")
             self._driver = self._target = None
             session.use(None)
             self._drop_leg()
@@ -280,6 +281,7 @@ class PageLink:
     async def _keep_leg(self, driver: Driver, place: ChromePlace) -> None:
         """Have a connected media leg whenever the page is READY."""
         failures = 0
+        announced = False
         while True:
             self._stir.clear()
             if not driver.can_take or self._leg is not None:
@@ -305,11 +307,21 @@ class PageLink:
             self._side.use(leg)
             self._set_media(PartStatus("connected"))
             try:
+                if isinstance(driver, WhatsAppDriver) and not announced:
+                    # What began to ring before can be taken only now. A later leg is that of a call in progress.
+                    announced = True
+                    await self._announce(driver)
                 while self._leg is leg:
                     self._stir.clear()
                     await self._stir.wait()
             finally:
                 await leg.close()
+
+    async def _announce(self, driver: WhatsAppDriver) -> None:
+        try:
+            await driver.announce()
+        except PonteError as error:
+            self._log.info("ringing_calls_not_announced", error=str(error), code=error.code)
 
     def _leg_state(self, state: LegState) -> None:
         if state in _ENDED_LEG:
@@ -332,6 +344,10 @@ class PageLink:
         # DTLS and ICE end with the peer connection; the page knows of its failure long before consent runs out.
         if state in {"failed", "closed"}:
             self._drop_leg()
+
+    def _set_away(self, why: str) -> None:
+        """Say that no page is in reach: LOST where there was one, DETACHED where none could be had."""
+        self._set_page(PartStatus((PageState.LOST if self._held else PageState.DETACHED).value, why))
 
     def _set_page(self, status: PartStatus) -> None:
         if status != self.page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -35,16 +36,17 @@ class BrowserStatus:
     next_try_s: float = 0.0
 
 
-def backoff_s(failures: int, settings: BrowserSettings, chance: float) -> float:
+def backoff_s(failures: int, settings: BrowserSettings, chance: float, lost_s: float = math.inf) -> float:
     """Return the pause before the next try.
 
     Args:
         failures: tries that failed in a row, from 1.
         settings: bounds and the share that is random.
         chance: uniform in [0, 1).
+        lost_s: since a connection was lost; infinite where there was none.
     """
     doubled = settings.backoff_min_s * 2.0 ** min(failures - 1, 30)
-    capped = min(doubled, settings.backoff_max_s)
+    capped = min(doubled, settings.recovery_max_s if lost_s < settings.recovery_s else settings.backoff_max_s)
     return capped * (1.0 - settings.backoff_jitter * chance)
 
 
@@ -74,19 +76,23 @@ class Browser:
     async def run(self) -> None:
         """Hold the connection until cancelled."""
         failures = 0
+        lost_at_s = -math.inf
         while True:
             try:
                 async with connect_cdp(self._endpoint, self._settings) as connection:
                     failures = 0
                     await self._set(connection, BrowserStatus(True, connection.version.product))
-                    await self._keep_alive(connection)
+                    try:
+                        await self._keep_alive(connection)
+                    finally:
+                        lost_at_s = time.monotonic()
                     error: PonteError = Unavailable(f"The connection to Chrome was lost: {connection.reason}")
             except PonteError as caught:
                 error = caught
             except OSError as caught:
                 error = Unavailable(f"The connection to Chrome failed in the operating system: {caught.strerror}")
             failures += 1
-            pause_s = backoff_s(failures, self._settings, random.random())
+            pause_s = backoff_s(failures, self._settings, random.random(), time.monotonic() - lost_at_s)
             await self._set(None, BrowserStatus(False, str(error), error.code, failures, pause_s))
             await asyncio.sleep(pause_s)
 

@@ -111,6 +111,7 @@ def build_injection(assets: Assets, *, url: str, driver: str = WHATSAPP, claim: 
         "wasm": base64.b64encode(assets.media_wasm.content).decode("ascii"),
         "workletUrl": worklet_path,
         "binding": BINDING,
+        "leaseMs": round(1000 * claim.lease_s),
     }
 
     def script(*, late: bool) -> str:

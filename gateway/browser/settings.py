@@ -34,6 +34,9 @@ class BrowserSettings:
         http: how the endpoint is asked and checked.
         backoff_min_s: pause after the first failed connect; Chrome restarts in about a second.
         backoff_max_s: cap of the pause; a Chrome that is back is found within this time.
+        recovery_s: for so long after a connection was lost the pause is capped at `recovery_max_s`: a helper starts its
+            Chrome again in one to three seconds, and calls wait for it.
+        recovery_max_s: that cap.
         backoff_jitter: share of each pause that is random, so that many gateways do not come at once.
         keepalive_s: seconds of silence after which Chrome is asked for its version: a half-open TCP connection gives
             no other sign.
@@ -45,6 +48,8 @@ class BrowserSettings:
     http: HttpSettings = field(default_factory=HttpSettings)
     backoff_min_s: float = 0.25
     backoff_max_s: float = 10.0
+    recovery_s: float = 30.0
+    recovery_max_s: float = 0.5
     backoff_jitter: float = 0.3
     keepalive_s: float = 10.0
     keepalive_timeout_s: float = 10.0

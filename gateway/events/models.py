@@ -87,7 +87,10 @@ class PageStateChanged(Event):
     """WhatsApp Web came into another state."""
 
     type: ClassVar[str] = "page.state"
-    state: str = Field(description="READY, LOGIN_REQUIRED, LOST, …; `disabled` where the bridge is off")
+    state: str = Field(
+        description="DETACHED, ATTACHING, LOADING, LOGIN_REQUIRED, INJECTING, READY, DEGRADED or LOST (docs/api.md); "
+        "`disabled` where the bridge is off"
+    )
     detail: str = Field(description="A sentence for people: why, and what mends it")
 
 

@@ -13,7 +13,7 @@ import structlog
 from gateway.browser.errors import PageError
 from gateway.browser.page import PageTarget
 from gateway.domain import termination as t
-from gateway.domain.errors import RemoteProtocolError
+from gateway.domain.errors import PonteError, RemoteProtocolError
 from gateway.domain.ids import PageCallId
 from gateway.domain.page_audio import PageAudio
 from gateway.domain.page_call import PageCallEvent, PageCallProgress
@@ -61,7 +61,7 @@ class WhatsAppCall:
         self.page_call_id = page_call_id
         self.peer = peer
         self.outgoing = outgoing
-        self.up = outgoing  # somebody talks, or waits for an answer, through us
+        self.up = False  # we placed it, or took it, or are about to
         self._target = target
         self._progress = PageCallProgress(outgoing=outgoing)
         self._events: asyncio.Queue[PageCallEvent] = asyncio.Queue(_EVENTS_PER_CALL)
@@ -125,21 +125,12 @@ class WhatsAppDriver:
         target: the attached and injected page.
         listener: who is told of states, incoming calls and the media leg.
         force_gates: pretend that WhatsApp has enabled calls for the account where it has not.
-        left: calls that were up when the page was out of reach; they are ended once it is back. The driver adds those
-            that it loses, for the driver after it.
 
     Attributes:
         probe: what the page said last when it was asked for all that it has; None before that.
     """
 
-    def __init__(
-        self,
-        target: PageTarget,
-        listener: PageListener,
-        *,
-        force_gates: bool = False,
-        left: set[PageCallId] | None = None,
-    ) -> None:
+    def __init__(self, target: PageTarget, listener: PageListener, *, force_gates: bool = False) -> None:
         self.state = PageState.INJECTING
         self.detail = "waiting for WhatsApp Web to start"
         self.own_number: str | None = None
@@ -149,9 +140,10 @@ class WhatsAppDriver:
         self._target = target
         self._listener = listener
         self._force_gates = force_gates
-        self._left = set() if left is None else left
+        self._inherited = True  # the page may have calls of a gateway, or of a driver of ours, that is gone
         self._calls: dict[PageCallId, WhatsAppCall] = {}
         self._dialing = 0
+        self._dialled = 0
         self._log = structlog.get_logger("ponte.page")
 
     @property
@@ -208,12 +200,8 @@ class WhatsAppDriver:
     def on_lost(self, why: str, state: PageState = PageState.LOST) -> None:
         """Take the loss of the page or of its document: its calls are over.
 
-        WhatsApp's own side of a call that was up goes on in a page that is only out of reach, and ends with a document.
+        WhatsApp's own side of a call goes on in a page that is only out of reach; the driver after us ends it.
         """
-        if state is PageState.LOST:
-            self._left.update(call.page_call_id for call in self._calls.values() if call.up and not call.ended)
-        else:
-            self._left.clear()
         for call in list(self._calls.values()):
             call.on_lost(t.PAGE_LOST)
         self._calls.clear()
@@ -236,13 +224,14 @@ class WhatsAppDriver:
             self._log.warning("calling_gates_forced")
             await self._target.call("forceGates")
         if probe.state in {PageState.READY, PageState.DEGRADED}:
-            await self._end_left()
+            await self._end_inherited()
         if told == self._told:  # else an event came meanwhile, which may be the younger word
             self._set_state(probe.state, probe.detail or ", ".join(probe.missing), probe.can)
 
     async def dial(self, number: str) -> WhatsAppCall:
         """Place a call; see `gateway.page.driver.PageDriver.dial`."""
         self._dialing += 1
+        self._dialled += 1
         try:
             placed = wire.parse_placed(await self._target.call("dial", number, timeout_s=_DIAL_TIMEOUT_S))
         except PageError as error:
@@ -251,6 +240,7 @@ class WhatsAppDriver:
         finally:
             self._dialing -= 1
         call = self._outgoing(PageCallId(placed.id))
+        call.up = True
         call.peer = Peer(number, call.peer.name)
         if call.ended:
             del self._calls[call.page_call_id]
@@ -321,17 +311,35 @@ class WhatsAppDriver:
         """Look at the sound of the call."""
         return wire.parse_audio(await self.stats())
 
-    async def _end_left(self) -> None:
+    async def announce(self) -> None:
+        """Tell the listener of calls that rang before it could take them, ours or those of a gateway before us.
+
+        Raises:
+            PonteError: the page does not answer.
+        """
+        for call in list(self._calls.values()):
+            if not (call.outgoing or call.up or call.ended):
+                self._listener.on_incoming(call)
+        await self._target.call("announce")
+
+    async def _end_inherited(self) -> None:
         """End the calls that went on without us: nobody hears their other side, and they keep the line busy."""
-        for id_ in list(self._left):
-            try:
+        if not self._inherited or self._dialing:
+            return
+        dialled = self._dialled
+        try:
+            listed = wire.parse_calls(await self._target.call("calls"))
+            if dialled != self._dialled:
+                return  # one of them may have been placed just now
+            known = {id_ for id_, call in self._calls.items() if call.up}
+            for id_ in (one.id for one in listed if one.ours and PageCallId(one.id) not in known):
                 with _when_over():
                     await self._target.call("end", id_)
-            except PageError as error:
-                self._log.warning("left_call_not_ended", page_code=error.page_code, detail=error.sentence)
-            else:
                 self._log.info("left_call_ended")
-                self._left.discard(id_)
+        except PonteError as error:
+            self._log.warning("left_call_not_ended", code=error.code, detail=str(error))
+        else:
+            self._inherited = False
 
     def _incoming(self, event: wire.CallIncomingEvent) -> None:
         id_ = PageCallId(event.id)

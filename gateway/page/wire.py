@@ -160,6 +160,20 @@ class Placed(_Wire):
     id: _Id
 
 
+class Listing(_Wire):
+    """A call that the page has now, whoever placed or took it.
+
+    Attributes:
+        ours: a gateway placed or took it, this one or another before it.
+    """
+
+    id: _Id
+    ours: bool = False
+
+
+_LISTINGS: TypeAdapter[list[Listing]] = TypeAdapter(list[Listing])
+
+
 def parse_event(data: dict[str, Any]) -> PageEvent:
     """Check one event of the page.
 
@@ -188,6 +202,18 @@ def parse_placed(data: object) -> Placed:
         RemoteProtocolError: it has not the agreed shape.
     """
     return _checked(Placed, data, "dial")
+
+
+def parse_calls(data: object) -> list[Listing]:
+    """Check the answer of ``calls()``.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    try:
+        return _LISTINGS.validate_python(data)
+    except ValidationError as error:
+        raise RemoteProtocolError(f"bad answer of calls: {_summary(error)}") from None
 
 
 def parse_qr(data: object) -> Qr:

@@ -8,9 +8,9 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -135,6 +135,7 @@ class World:
     pbx: Kamailio
     phone: Baresip
     gateway: Process
+    _start_gateway: Callable[[str], Awaitable[Process]]
     _tap: Tap | None
     _http: httpx2.AsyncClient
 
@@ -148,6 +149,17 @@ class World:
         if self._tap is None:
             raise RuntimeError("this world was started without a packet tap")
         return self._tap
+
+    async def gateway_again(self, log: str) -> Self:
+        """Start the gateway once more, after it has ended; the world that is returned has the new one.
+
+        Args:
+            log: its log file, of a name of its own.
+
+        Raises:
+            ProcessFailed: it did not start.
+        """
+        return replace(self, gateway=await self._start_gateway(log))
 
     @staticmethod
     def now() -> float:
@@ -282,16 +294,21 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
         env = _gateway_environment(options, token)
         key = await _create_key(options, env)
         argv = [sys.executable, "-m", "gateway.cli", "serve"]
-        gateway = await stack.enter_async_context(
-            running("gateway", argv, log=folder / "gateway.log", env=env, cwd=ROOT)
-        )
-        await gateway.wait_line(lambda line: '"ready"' in line and line.startswith("{"), what="ready", timeout_s=30)
+
+        async def start_gateway(log: str) -> Process:
+            process = await stack.enter_async_context(
+                running("gateway", argv, log=folder / log, env=env, cwd=ROOT)
+            )  # fmt: skip
+            await process.wait_line(lambda line: '"ready"' in line and line.startswith("{"), what="ready", timeout_s=30)
+            return process
+
+        gateway = await start_gateway("gateway.log")
         http = await stack.enter_async_context(
             httpx2.AsyncClient(
                 base_url=f"http://{LOOPBACK}:{ports.api}", headers={"authorization": f"Bearer {key}"}, timeout=30
             )
         )
-        yield World(options, key, token, other_phone, chrome, pbx, phone, gateway, tap, http)
+        yield World(options, key, token, other_phone, chrome, pbx, phone, gateway, start_gateway, tap, http)
 
 
 def _gateway_environment(options: WorldOptions, token: str) -> dict[str, str]:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from gateway.browser import BrowserSettings, connect_cdp, parse_browser_url
 from gateway.protocol.sip.digest import DigestClient
 from gateway.sip import (
     Caller,
@@ -30,6 +33,7 @@ from gateway.sip import (
 from tests.demo.chrome import HelperChrome
 from tests.demo.world import TRUNK, Ports, World, WorldOptions, world
 from tests.support.audio import read_wav
+from tests.support.baresip import PhoneError
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.sip_watcher import lamp
 from tests.support.wire import may_tap
@@ -223,8 +227,10 @@ async def test_chromium_dies_in_a_call(here: World) -> None:
     os.kill(await here.chrome.pid(), signal.SIGKILL)
     killed_s = time.time()
     closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
-    assert closed.at_s - killed_s < 1.5  # the product's bound is 1 s; half a second for the test's own machine
-    await ready_again(here)
+    # Measured: 0.02 s and 5 to 6.5 s, also with two busy loops on the two cores. The helper starts Chromium anew.
+    assert closed.at_s - killed_s < 1
+    await here.wait_ready(print, timeout_s=30)
+    assert time.time() - killed_s < 10
     mark = here.phone.mark()
     await here.far_end.ring("+5511988887777", name="Maria")
     await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
@@ -275,20 +281,65 @@ async def test_the_helper_dies_in_a_call(here: World) -> None:
     await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
 
 
-async def test_a_page_that_is_logged_out_takes_no_calls_and_says_so(here: World) -> None:
-    await here.far_end.settings(logged_in=False)
+async def options_status(here: World) -> int:
+    """What the gateway answers to the OPTIONS of a PBX that looks after its trunks."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.setblocking(False)
+        ear.bind((LOOPBACK, 0))
+        port = ear.getsockname()[1]
+        request = (
+            f"OPTIONS sip:{LOOPBACK} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {LOOPBACK}:{port};branch=z9hG4bK{secrets.token_hex(6)}\r\n"
+            f"From: <sip:pbx@{LOOPBACK}>;tag=1\r\nTo: <sip:{LOOPBACK}>\r\nCall-ID: {secrets.token_hex(6)}\r\n"
+            "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        )
+        await loop.sock_sendto(ear, request.encode(), (LOOPBACK, here.options.ports.sip))
+        async with asyncio.timeout(5):
+            return int((await loop.sock_recv(ear, 4096)).split()[1])
+
+
+async def dialled_by_phone(here: World) -> str:
+    """What the PBX tells the phone behind it that dials a number, while the gateway is not there for it."""
+    mark = here.phone.mark()
+    await here.phone.dial(NUMBER)
+    closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    return str(closed.detail.get("param"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "word"),
+    [
+        ({"logged_in": False}, "LOGIN_REQUIRED", "the phone unlinked this page; no phone is linked: scan the QR code"),
+        ({"calling_enabled": False}, "DEGRADED", "has not enabled calls on the web"),
+    ],
+    ids=["logged_out", "degraded"],
+)
+async def test_a_path_that_is_known_to_be_dead_is_not_offered(
+    here: World, settings: dict[str, bool], state: str, word: str
+) -> None:
+    """The page takes no calls: it says so, kamailio's registrar and its OPTIONS are told, and again when it does."""
+    assert await options_status(here) == 200
+    await here.far_end.settings(**settings)
     try:
-        said = await part(here, "page", "LOGIN_REQUIRED")
-        assert "QR" in said["detail"] or "log" in said["detail"].lower()
+        said = await part(here, "page", state)
+        assert word in said["detail"]
+        await part(here, "registration", "disabled")
+        assert await options_status(here) == 503
+        assert "Trunk Not Registered" in await dialled_by_phone(here)
         async with trunk_caller(here) as caller:
             failed = await outcome(caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000")))
         assert isinstance(failed, Failed)
-        assert failed.status == 503
-        assert failed.reason is not None
-        assert failed.reason.cause == 41
+        assert (failed.status, failed.reason and failed.reason.cause) == (503, 41)
     finally:
-        await here.far_end.settings(logged_in=True)
+        await here.far_end.settings(**dict.fromkeys(settings, True))
     await ready_again(here)
+    assert await options_status(here) == 200
+    mark = here.phone.mark()
+    await here.phone.dial(NUMBER)
+    await here.phone.wait_event("CALL_RINGING", since=mark, timeout_s=15)
+    await here.phone.hang_up()
+    await here.far_end.wait_for(lambda s: s["call"] is None, what="end of the call", timeout_s=10)
 
 
 async def test_a_pbx_that_refuses_the_registration(here: World) -> None:
@@ -330,6 +381,58 @@ async def test_assets_that_are_not_what_the_manifest_says(here: World) -> None:
         assert "sha256" in said["detail"], said
     await here.configure({"enabled": True, "wasmServerPort": here.options.ports.wasm})
     await ready_again(here)
+
+
+async def in_call(here: World) -> int:
+    """A caller whom the phone has taken; gives where the phone's events of the call begin."""
+    mark = here.phone.mark()
+    await here.far_end.ring("+5511988887777", name="Maria")
+    await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+    await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+    return mark
+
+
+async def test_the_page_is_loaded_anew_in_a_call(here: World) -> None:
+    mark = await in_call(here)
+    url = f"http://:{here.token}@{LOOPBACK}:{here.chrome.cdp_port}"
+    async with connect_cdp(parse_browser_url(url), BrowserSettings()) as cdp:
+        targets = (await cdp.send("Target.getTargets"))["targetInfos"]
+        page = next(one for one in targets if one["type"] == "page" and one["url"].startswith(here.far_end.page_url))
+        session = await cdp.send("Target.attachToTarget", {"targetId": page["targetId"], "flatten": True})
+        reloaded_s = time.time()
+        await cdp.send("Page.reload", session_id=session["sessionId"])
+        closed = await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    assert closed.at_s - reloaded_s < 1
+    await ready_again(here)
+    mark = await in_call(here)
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+
+
+async def test_the_gateway_is_killed_in_a_call(here: World) -> None:
+    """Nobody is left to hang up: the page does, or a gateway that is back sooner. Keep this the last with `here`."""
+
+    async def killed(one: World) -> None:
+        one.gateway.signal(signal.SIGKILL)
+        await one.gateway.wait_end(timeout_s=10)
+        with contextlib.suppress(PhoneError):
+            await one.phone.hang_up()
+
+    async def call_is_over(timeout_s: float) -> None:
+        await here.far_end.wait_for(lambda s: s["call"] is None, what="end of the call", timeout_s=timeout_s)
+
+    await in_call(here)
+    await killed(here)
+    assert (await here.far_end.state())["call"] is not None
+    await call_is_over(35)  # 20 s after the gateway's last sign of life, and three looks
+    again = await here.gateway_again("gateway-2.log")
+    await ready_again(again)
+
+    await in_call(again)
+    await killed(again)
+    third = await again.gateway_again("gateway-3.log")
+    await call_is_over(15)
+    await ready_again(third)
 
 
 async def test_a_stop_lets_the_call_in_progress_end(tmp_path: Path) -> None:

@@ -79,3 +79,9 @@ def test_pauses_double_up_to_the_cap_and_jitter_only_shortens_them() -> None:
     assert [backoff_s(failures, settings, 0.0) for failures in range(1, 9)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
     assert backoff_s(10_000, settings, 0.0) == 10
     assert backoff_s(3, settings, 0.999) == pytest.approx(0.7, abs=0.01)
+
+
+def test_a_chrome_that_was_there_a_moment_ago_is_looked_for_often() -> None:
+    settings = BrowserSettings()
+    assert [backoff_s(failures, settings, 0.0, lost_s=5.0) for failures in range(1, 5)] == [0.25, 0.5, 0.5, 0.5]
+    assert backoff_s(8, settings, 0.0, lost_s=60.0) == 10

@@ -58,6 +58,7 @@ def test_the_script_is_config_then_bundle_then_wa_js_behind_the_guard() -> None:
         "wasm": base64.b64encode(b"\0asm").decode(),
         "workletUrl": f"/__ponte/{ASSETS.worklet_js.sha256}/worklet.js",
         "binding": "__ponteEmit",
+        "leaseMs": 20_000,
     }
     # A comment at the end of a file must not swallow what follows it.
     assert "// no newline\n;\n" in injection.source

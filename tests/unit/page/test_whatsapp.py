@@ -1,12 +1,12 @@
 """The bundle's events become states and calls; its refusals become terminations."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from gateway.browser.errors import PageError
+from gateway.browser.errors import PageError, PageGone
 from gateway.domain import termination as t
-from gateway.domain.ids import PageCallId
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import PageState
 from gateway.page.driver import CallRefused, PageCall, PageListener, Peer
@@ -19,7 +19,7 @@ class Target:
     """Answers commands from a table, and may emit events before it answers."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {"calls": []}
         self.commands: list[tuple[object, ...]] = []
         self.before_answer: list[dict[str, Any]] = []
         self.driver: WhatsAppDriver | None = None
@@ -243,7 +243,9 @@ async def test_an_event_that_comes_while_the_page_answers_is_the_younger_word(
     assert not driver.settled
 
 
-@pytest.mark.parametrize(("force", "commands"), [(True, [("probe",), ("forceGates",)]), (False, [("probe",)])])
+@pytest.mark.parametrize(
+    ("force", "commands"), [(True, [("probe",), ("forceGates",), ("calls",)]), (False, [("probe",), ("calls",)])]
+)
 async def test_gates_are_forced_only_where_the_settings_say_so(
     target: Target, seen: Seen, force: bool, commands: list[tuple[str]]
 ) -> None:
@@ -271,38 +273,73 @@ async def test_codes_of_the_login_reach_the_listener(target: Target) -> None:
     assert told == ["2@a,b,c,d", "ABCD1234", None]
 
 
-async def lose(target: Target, seen: Seen, state: PageState) -> WhatsAppDriver:
-    """Take a call, lose the page with it, and give the driver of the page that is back."""
-    left: set[PageCallId] = set()
-    first = WhatsAppDriver(target, seen.listener(), left=left)  # type: ignore[arg-type]
-    first.on_event(INCOMING)
-    await seen.incoming[0].accept()
-    first.on_event({**INCOMING, "id": "A2"})  # one that only rings goes on ringing
-    first.on_lost("gone", state)
-    target.commands.clear()
-    target.answers["probe"] = {"state": "READY"}
-    return WhatsAppDriver(target, seen.listener(), left=left)  # type: ignore[arg-type]
+READY: dict[str, Any] = {"state": "READY"}
+STRAY: dict[str, Any] = {"id": "A1", "ours": True}
 
 
-async def test_a_call_that_went_on_while_the_page_was_out_of_reach_is_ended_once(target: Target, seen: Seen) -> None:
-    second = await lose(target, seen, PageState.LOST)
-    await second.refresh()
-    await second.refresh()
-    assert target.commands == [("probe",), ("end", "A1"), ("probe",)]
+async def test_calls_of_a_gateway_that_is_gone_are_ended_once(target: Target, driver: WhatsAppDriver) -> None:
+    """Those that it placed or took; what rings, or a person began in the page, goes on."""
+    target.answers.update(probe=READY, calls=[STRAY, {"id": "A2", "ours": False}])
+    await driver.refresh()
+    await driver.refresh()
+    assert target.commands == [("probe",), ("calls",), ("end", "A1"), ("probe",)]
 
 
-async def test_a_call_that_went_on_is_ended_later_where_the_page_cannot_yet(target: Target, seen: Seen) -> None:
-    second = await lose(target, seen, PageState.LOST)
-    target.answers["end"] = PageError("not_ready", "WhatsApp Web starts")
-    await second.refresh()
-    assert second.state is PageState.READY
+@pytest.mark.parametrize(
+    "fault", [PageError("not_ready", "WhatsApp Web starts"), PageGone("The page went away")], ids=["refused", "gone"]
+)
+async def test_a_call_that_went_on_is_ended_later_where_the_page_cannot_yet(
+    target: Target, driver: WhatsAppDriver, fault: Exception
+) -> None:
+    target.answers.update(probe=READY, calls=[STRAY], end=fault)
+    await driver.refresh()
+    assert driver.state is PageState.READY
     target.answers["end"] = PageError("call_not_found", "there is no such call")
-    await second.refresh()
-    await second.refresh()
+    await driver.refresh()
+    await driver.refresh()
     assert target.commands.count(("end", "A1")) == 2
 
 
-async def test_the_calls_of_a_document_that_is_gone_are_gone_with_it(target: Target, seen: Seen) -> None:
-    second = await lose(target, seen, PageState.LOADING)
-    await second.refresh()
-    assert target.commands == [("probe",)]
+async def test_our_own_calls_are_none_of_another_gateway(target: Target, driver: WhatsAppDriver, seen: Seen) -> None:
+    target.answers.update(probe=READY, calls=[STRAY, {"id": "B1", "ours": True}], dial={"id": "B1"})
+    driver.on_event(INCOMING)
+    await seen.incoming[0].accept()
+    await driver.dial("5511")
+    # A state of the other's call that came first makes it none of ours.
+    driver.on_event({"type": "call.state", "id": "C1", "state": 6, "outgoing": True})
+    target.answers["calls"].append({"id": "C1", "ours": True})
+    await driver.refresh()
+    assert [command for command in target.commands if command[0] == "end"] == [("end", "C1")]
+
+
+async def test_nothing_is_ended_while_a_call_is_being_placed(target: Target, driver: WhatsAppDriver) -> None:
+    target.answers.update(probe=READY, calls=[{"id": "B1", "ours": True}], dial={"id": "B1"})
+    placing = asyncio.Event()
+
+    async def held(name: str, *args: object, timeout_s: float = 15) -> Any:
+        if name == "dial":
+            await placing.wait()
+        return await Target.call(target, name, *args, timeout_s=timeout_s)
+
+    target.call = held  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(driver.dial("5511"))
+        await asyncio.sleep(0)
+        await driver.refresh()
+        placing.set()
+    await driver.refresh()
+    assert ("end", "B1") not in target.commands
+
+
+async def test_what_rang_before_it_could_be_taken_is_told_again(
+    target: Target, driver: WhatsAppDriver, seen: Seen
+) -> None:
+    for id_ in ("A1", "A2", "A3"):
+        driver.on_event({**INCOMING, "id": id_})
+    await seen.incoming[1].accept()
+    driver.on_event({"type": "call.gone", "id": "A3"})
+    seen.incoming.clear()
+    await driver.announce()
+    driver.on_event(INCOMING)
+    assert [call.page_call_id for call in seen.incoming] == ["A1"]
+    assert target.commands[-1] == ("announce",)

@@ -12,12 +12,16 @@ export interface PonteConfig {
   readonly workletUrl: string;
   /** Name of the CDP binding that takes events. */
   readonly binding: string;
+  /** A gateway that did not renew its mark for so long is gone. */
+  readonly leaseMs: number;
 }
+
+const LEASE_MS = 20_000;
 
 /** Check what was left; throws a TypeError that names the first fault. */
 export function parseConfig(value: unknown): PonteConfig {
   if (typeof value !== 'object' || value === null) throw new TypeError('__ponteConfig is missing');
-  const { abi, driver, wasm, workletUrl, binding } = value as Record<string, unknown>;
+  const { abi, driver, wasm, workletUrl, binding, leaseMs } = value as Record<string, unknown>;
   if (abi !== ABI) throw new TypeError(`__ponteConfig.abi is ${String(abi)}, this bundle speaks ${ABI}`);
   const text = (name: string, field: unknown): string => {
     if (typeof field !== 'string' || field === '') throw new TypeError(`__ponteConfig.${name} is not a text`);
@@ -29,6 +33,7 @@ export function parseConfig(value: unknown): PonteConfig {
     wasm: text('wasm', wasm),
     workletUrl: text('workletUrl', workletUrl),
     binding: text('binding', binding),
+    leaseMs: typeof leaseMs === 'number' && leaseMs > 0 ? leaseMs : LEASE_MS,
   };
 }
 

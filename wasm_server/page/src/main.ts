@@ -21,6 +21,7 @@ import { Bindings } from './whatsapp/bindings.ts';
 import { Calls } from './whatsapp/calls.ts';
 import { NetworkProbe } from './whatsapp/network.ts';
 import { Pairing } from './whatsapp/pairing.ts';
+import { Orphans } from './whatsapp/orphans.ts';
 import { People } from './whatsapp/people.ts';
 import { type Environment, StackProbe } from './whatsapp/needs.ts';
 import { type Probe, Prober } from './whatsapp/probe.ts';
@@ -83,7 +84,11 @@ function install(scope: PageScope, config: PonteConfig): void {
     installAudioSource(
       window,
       (stream) => tracks.inStream(stream),
-      (context, _stream, track) => engine.microphone.makeSource(context, track),
+      (context, _stream, track) => {
+        const node = engine.microphone.makeSource(context, track);
+        if (node !== null) graph.isMicrophone(node);
+        return node;
+      },
       log,
     );
     installAudioPace(window, log);
@@ -100,6 +105,24 @@ function install(scope: PageScope, config: PonteConfig): void {
   const native = hook(scope);
   const source = (context: AudioContext, stream: MediaStream): AudioNode => nativeSource.call(context, stream);
   const outputs = scripted ? new Outputs({ graph, elements, native, AudioContext: Context, source }) : null;
+  // The last thing that a call may be heard from: an element that plays what a peer connection received.
+  const streamed = new Outputs({
+    graph: { players: () => new Map() },
+    elements: {
+      playing: () =>
+        elements.playing().filter(({ srcObject }) => {
+          if (srcObject === null || !('getAudioTracks' in srcObject)) return false;
+          return srcObject.getAudioTracks().length > 0 && tracks.inStream(srcObject) === undefined;
+        }),
+    },
+    native,
+    AudioContext: Context,
+    source,
+  });
+  const playback = (patient: boolean): AudioNode[] => {
+    const found = playbackOf(graph.sources(), patient).map(({ node }) => node);
+    return found.length > 0 || !patient ? found : streamed.nodes();
+  };
   const engine: Engine = new Engine({
     microphone: {
       AudioContext: Context,
@@ -110,7 +133,7 @@ function install(scope: PageScope, config: PonteConfig): void {
       log,
     },
     speaker: {
-      sources: () => outputs?.nodes() ?? playbackOf(graph.sources()).map(({ node }) => node),
+      sources: (patient) => outputs?.nodes() ?? playback(patient),
       native,
       worklets,
       log,
@@ -139,8 +162,8 @@ function install(scope: PageScope, config: PonteConfig): void {
   const offer = (value: Readonly<Commands>): void => {
     Object.defineProperty(scope, '__ponte', { value, configurable: false, enumerable: false, writable: false });
   };
+  elements.watchStreams(scope);
   if (scripted) {
-    elements.watchStreams(scope);
     offer(commands(engine, SCRIPTED, () => ({ abi: config.abi, state: 'READY' }), () => undefined, more));
     // Nothing tells of every way in which a media element begins and ends to be heard.
     setInterval(() => {
@@ -200,6 +223,7 @@ function install(scope: PageScope, config: PonteConfig): void {
       logout: () => pairing.logout(),
       takeover: () => pairing.takeover(),
       forceGates: () => bindings.forceGates(),
+      announce: () => calls.announce(),
     }),
   );
   // After wa-js, which is evaluated behind us in the same script.
@@ -207,6 +231,7 @@ function install(scope: PageScope, config: PonteConfig): void {
     new Session(look, emit, log).start();
     calls.start();
     pairing.start();
+    new Orphans(scope, calls, config.leaseMs, now, log).start();
   });
 }
 

@@ -14,7 +14,8 @@ const CONFIG = { abi: 1, driver: 'whatsapp', wasm: 'AA==', workletUrl: '/w.js', 
 
 describe('the configuration', () => {
   it('is taken when it is whole', () => {
-    assert.deepEqual(parseConfig({ ...CONFIG, later: 1 }), CONFIG);
+    assert.deepEqual(parseConfig({ ...CONFIG, later: 1 }), { ...CONFIG, leaseMs: 20_000 });
+    assert.equal(parseConfig({ ...CONFIG, leaseMs: 7 }).leaseMs, 7);
   });
   it('is refused with the name of the fault', () => {
     assert.throws(() => parseConfig(undefined), /missing/);

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { playbackOf } from '../src/engine/speaker.ts';
-import { AudioGraph } from '../src/hooks/audio-graph.ts';
+import { AudioGraph, type Source } from '../src/hooks/audio-graph.ts';
 import { installAudioSource } from '../src/hooks/audio-source.ts';
 import type { HandedTrack } from '../src/hooks/tracks.ts';
 import { MediaElements } from '../src/hooks/media-elements.ts';
 import { installPopouts } from '../src/hooks/popouts.ts';
 import { browser, quiet } from './dom.ts';
+
+type Kind = Pick<Source, 'kind' | 'processor' | 'destination' | 'fed'>;
 
 function installed() {
   const window = browser();
@@ -16,7 +18,10 @@ function installed() {
   const context = new window.AudioContext();
   const worklet = (name: string) => new window.AudioWorkletNode(context, name);
   const node = () => new window.AudioNode(context);
-  const found = () => graph.sources().map((source) => `${source.processor}${source.destination ? '' : ' (stream)'}`);
+  const found = () =>
+    graph.sources().map(({ processor, destination, fed }) => {
+      return `${processor}${destination ? '' : ' (stream)'}${fed === 'none' ? '' : ` fed by ${fed}`}`;
+    });
   return { window, graph, native, context, worklet, node, found, cuts };
 }
 
@@ -32,16 +37,28 @@ describe('the audio graph', () => {
     assert.deepEqual(found(), ['player']);
   });
 
-  it('finds none that is fed, and none of another kind', () => {
+  it('says what a worklet is fed by, and finds none of another kind', () => {
     const { context, worklet, node, found } = installed();
     const effect = worklet('effect');
     effect.connect(context.destination);
     const tone = node();
     tone.connect(effect);
     tone.connect(context.destination);
-    assert.deepEqual(found(), []);
+    assert.deepEqual(found(), ['effect fed by other']);
     tone.disconnect(effect);
     assert.deepEqual(found(), ['effect']);
+  });
+
+  it('tells what hears the microphone, and not what is played with no gain so that it runs', () => {
+    const { graph, context, worklet, node, found } = installed();
+    const [microphone, capture, volume] = [node(), worklet('capture'), node()];
+    graph.isMicrophone(microphone as unknown as AudioNode);
+    microphone.connect(capture);
+    capture.connect(volume);
+    volume.connect(context.destination);
+    assert.deepEqual(found(), ['capture fed by microphone']);
+    Object.assign(volume, { gain: { value: 0 } });
+    assert.deepEqual(found(), []);
   });
 
   it('finds what leaves through a stream, and says so', () => {
@@ -94,15 +111,30 @@ describe('the audio graph', () => {
   });
 });
 
-describe('which worklets are the call', () => {
-  const source = (processor: string, destination = true) => ({ processor, destination });
-  it('prefers the ones named for playback, through whichever way out', () => {
-    const named = source('voip-shared-buffer-playback-processor', false);
-    assert.deepEqual(playbackOf([source('effects'), named]), [named]);
+describe('which sources are the call', () => {
+  const source = (processor: string, more: Partial<Kind> = {}): Kind => ({
+    kind: 'worklet', processor, destination: true, fed: 'none', ...more,
   });
-  it('takes the others only at the destination', () => {
-    const other = source('player');
-    assert.deepEqual(playbackOf([source('analyser', false), other]), [other]);
+  const named = source('voip-shared-buffer-playback-processor', { destination: false });
+  const other = source('player');
+  const streamed = source('player', { destination: false });
+  it('prefers the ones named for playback, through whichever way out, then those at the destination', () => {
+    assert.deepEqual(playbackOf([other, streamed, named]), [named]);
+    assert.deepEqual(playbackOf([streamed, other]), [other]);
+    assert.deepEqual(playbackOf([streamed]), [streamed]);
+  });
+  it('takes what is unusual only after a while, and what hears the microphone last', () => {
+    const kept = source('player', { fed: 'other' });
+    const script = source('', { kind: 'script' });
+    const stream = source('', { kind: 'stream' });
+    const duplex = source('', { fed: 'microphone' });
+    const all = [duplex, stream, script, kept];
+    assert.deepEqual(playbackOf(all), []);
+    for (const expected of [kept, script, stream, duplex]) {
+      assert.deepEqual(playbackOf(all, true), [expected]);
+      all.splice(all.indexOf(expected), 1);
+    }
+    assert.deepEqual(playbackOf([duplex, kept, other], true), [other]);
   });
 });
 

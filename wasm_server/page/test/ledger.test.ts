@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { endReasonOf } from '../src/whatsapp/ending.ts';
+import { Bindings, type CallModel } from '../src/whatsapp/bindings.ts';
+import { CallReader } from '../src/whatsapp/models.ts';
+import { Orphans } from '../src/whatsapp/orphans.ts';
 import { CallLedger, type CallSnapshot, type LedgerEvent } from '../src/whatsapp/ledger.ts';
 import { CallState, isConnected, numberOfState } from '../src/whatsapp/states.ts';
 
@@ -33,6 +36,33 @@ function story(...looks: (CallSnapshot | null)[]): string[] {
 }
 
 describe('the ledger of calls', () => {
+  it('takes a call for over that goes on ending, and the same id for another call once it left', () => {
+    const ledger = new CallLedger();
+    const look = (call: CallSnapshot | null, now: number): string[] => told(ledger.observe(call === null ? [] : [call], now));
+    look(incoming(CallState.CallActive), 0);
+    assert.deepEqual(look(incoming(CallState.CallStateEnding), 10), ['state A 13']);
+    assert.deepEqual(look(incoming(CallState.CallStateEnding), 2000), []);
+    assert.deepEqual(look(incoming(CallState.CallStateEnding), 3000), ['gone A']);
+    assert.deepEqual(ledger.busy(), []);
+    assert.deepEqual(look(incoming(CallState.ReceivedCall), 3100), [], 'it never left');
+    look(null, 4000);
+    assert.deepEqual(look(incoming(CallState.CallActive), 5000), [], 'it does not begin in the middle');
+    assert.deepEqual(look(incoming(CallState.ReceivedCall), 6000), ['incoming A', 'state A 3']);
+  });
+
+  it('tells of the end of a call that was placed, though it never had a state', () => {
+    const ledger = new CallLedger();
+    ledger.expect(outgoing(null));
+    assert.deepEqual(told(ledger.observe([outgoing(CallState.None)])), []);
+    assert.deepEqual(told(ledger.observe([])), ['gone A']);
+  });
+
+  it('tells again of what rings, and of nothing else', () => {
+    const ledger = new CallLedger();
+    ledger.observe([incoming(CallState.ReceivedCall), incoming(CallState.CallActive, { id: 'B' }), outgoing(1, { id: 'C' })]);
+    assert.deepEqual(told(ledger.ringing()), ['incoming A']);
+  });
+
   it('announces an incoming call once, and each state and the end once', () => {
     const ringing = incoming(CallState.ReceivedCall);
     const active = incoming(CallState.CallActive);
@@ -178,5 +208,64 @@ describe('states', () => {
   it('are connected while both sides are in the call or may be again', () => {
     const connected = Object.values(CallState).filter((state) => isConnected(state));
     assert.deepEqual(connected, [CallState.CallActive, CallState.Rejoining, CallState.ConnectedLonely]);
+  });
+});
+
+describe('a call as a page writes it', () => {
+  const reader = (states?: object): CallReader => {
+    const scope = { WPP: { whatsapp: { enums: { CALL_STATES: states } } } };
+    return new CallReader(new Bindings(scope));
+  };
+  const snapshot = (fields: object, states?: object): CallSnapshot => reader(states).snapshot(fields as CallModel);
+
+  it('reads getters, prefixed fields and get()', () => {
+    for (const fields of [
+      { id: 'A', getState: () => 3, peerJid: '49301@c.us' },
+      { __x_id: 'A', __x_state: 3, __x_peerJid: { _serialized: '49301@c.us' } },
+      { get: (name: string) => ({ id: 'A', state: '3', peerJid: { user: '49301', server: 'c.us' } })[name] },
+      { id: { _serialized: 'A' }, state: 'ReceivedCall', peerJid: '49301:7@s.whatsapp.net' },
+    ]) {
+      const { id, state, peer } = snapshot(fields);
+      assert.deepEqual([id, state, peer], ['A', 3, '49301@c.us']);
+    }
+  });
+
+  it('follows the table of the page, whatever values it gives to the names', () => {
+    const table = { Calling: 10, ReceivedCall: 30, CallActiveElseWhere: 'x', CALL_STATE_ENDING: 3 };
+    assert.equal(snapshot({ id: 'A', state: 30 }, table).state, CallState.ReceivedCall);
+    assert.equal(snapshot({ id: 'A', state: 'x' }, table).state, CallState.CallActiveElsewhere);
+    assert.equal(snapshot({ id: 'A', state: 3 }, table).state, CallState.CallStateEnding);
+    assert.equal(snapshot({ id: 'A', state: 6 }, table).state, CallState.CallActive);
+  });
+
+  it('knows by its state that a call was placed, and goes on to know it', () => {
+    const calls = reader();
+    assert.equal(calls.snapshot({ id: 'A', state: 1, outgoing: false }).outgoing, true);
+    assert.equal(calls.snapshot({ id: 'A', state: 6 }).outgoing, true);
+    assert.equal(calls.snapshot({ id: 'B', state: 6 }).outgoing, false);
+  });
+});
+
+describe('calls of a gateway that is gone', () => {
+  it('are ended after several looks at a mark that is too old, and not before', async () => {
+    const ended: number[] = [];
+    const calls = { inUse: true, endOurs: () => Promise.resolve(void ended.push(1)) };
+    let now = 1000;
+    const scope = { [Symbol.for('ponte.owner')]: { id: 'x', at: 0 } };
+    const orphans = new Orphans(scope, calls, 20_000, () => now, () => undefined);
+    const looks = async (count: number): Promise<number> => {
+      for (let one = 0; one < count; one++) await orphans.look();
+      return ended.length;
+    };
+    assert.equal(await looks(5), 0);
+    now = 20_001;
+    assert.equal(await looks(2), 0);
+    scope[Symbol.for('ponte.owner')] = { id: 'x', at: now };
+    assert.equal(await looks(1), 0);
+    now = 50_000;
+    assert.equal(await looks(2), 0);
+    assert.equal(await looks(1), 1);
+    calls.inUse = false;
+    assert.equal(await looks(5), 1);
   });
 });

@@ -1,8 +1,8 @@
 /**
  * What the far end says, taken where the page plays it.
  *
- * Only during a call, and only the call's playback nodes: worklet nodes that nothing feeds and that are played. Ring tones and message sounds come from media elements, buffers and oscillators and are never taken. The
- * page's own way to the destination stays as it is.
+ * Only during a call, and only the call's playback nodes: worklet nodes that nothing feeds and that are played. Ring
+ * tones and message sounds come from files, buffers and oscillators and are never taken. The page's own way to the destination stays as it is.
  */
 
 import type { Log } from '../events.ts';
@@ -14,8 +14,8 @@ import { Stage, type StagePath } from './stage.ts';
 import type { Worklets } from './worklets.ts';
 
 export interface SpeakerParts {
-  /** What the far end is heard from now. */
-  readonly sources: () => AudioNode[];
+  /** What the far end is heard from now; `patient`: the page has had the time to begin its usual way. */
+  readonly sources: (patient: boolean) => AudioNode[];
   readonly native: NativeGraph;
   readonly worklets: Worklets;
   /** The track to send from now on. */
@@ -30,14 +30,42 @@ interface Tap {
   readonly listening: AbortController;
 }
 
+type Kind = Pick<Source, 'kind' | 'processor' | 'destination' | 'fed'>;
+
+/** What the call's playback looks like, the likeliest first. WhatsApp's own is the first. */
+const PLAYBACK: readonly ((source: Kind) => boolean)[] = [
+  // Wherever they lead: the sound is played through the destination or through a media element.
+  ({ kind, fed, processor }) => kind === 'worklet' && fed === 'none' && /playback/i.test(processor),
+  ({ kind, fed, destination }) => kind === 'worklet' && fed === 'none' && destination,
+  ({ kind, fed }) => kind === 'worklet' && fed === 'none',
+];
+
+/** What else it may be in a page with other habits, if the above is not there a while after the call began. */
+const UNUSUAL: readonly ((source: Kind) => boolean)[] = [
+  ({ kind, fed }) => kind === 'worklet' && fed === 'other',
+  ({ kind, fed }) => kind === 'script' && (fed === 'none' || fed === 'other'),
+  ({ kind, destination }) => kind === 'stream' && destination,
+  // One node for both directions.
+  ({ kind, fed }) => kind !== 'stream' && fed === 'microphone',
+];
+
 /**
- * Of several worklets that bring sound in, those named for playback are the call's, wherever they lead: WhatsApp plays
- * through the destination or through a media element. Without such a name only what leads to the destination counts.
+ * Which of the page's sources is the call.
+ *
+ * @param patient the page has had the time to begin the usual way.
  */
-export function playbackOf<T extends Pick<Source, 'processor' | 'destination'>>(sources: readonly T[]): T[] {
-  const named = sources.filter((source) => /playback/i.test(source.processor));
-  return named.length > 0 ? named : sources.filter((source) => source.destination);
+export function playbackOf<T extends Kind>(sources: readonly T[], patient = false): T[] {
+  for (const isPlayback of patient ? [...PLAYBACK, ...UNUSUAL] : PLAYBACK) {
+    const found = sources.filter((source) => isPlayback(source));
+    if (found.length > 0) return found;
+  }
+  return [];
 }
+
+/** WhatsApp's playback is there some 100 ms after a call was accepted. */
+const PATIENCE_MS = 1500;
+/** Between looks while nothing of the call was found: not every way of playing tells of itself. */
+const LOOK_MS = 500;
 
 export class Speaker {
   readonly meter = new Meter();
@@ -45,6 +73,8 @@ export class Speaker {
   private current: Tap | null = null;
   private started = false;
   private pending = false;
+  private startedAt = 0;
+  private looking: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly parts: SpeakerParts) {}
 
@@ -53,6 +83,12 @@ export class Speaker {
   }
 
   start(): void {
+    if (!this.started) {
+      this.startedAt = performance.now();
+      this.looking = setInterval(() => {
+        if (this.current === null) this.graphChanged(null);
+      }, LOOK_MS);
+    }
     this.started = true;
     this.meter.reset();
     this.refresh();
@@ -61,6 +97,7 @@ export class Speaker {
 
   stop(): void {
     this.started = false;
+    clearInterval(this.looking);
     for (const context of [...this.taps.keys()]) this.drop(context);
     this.choose(null);
   }
@@ -92,7 +129,7 @@ export class Speaker {
 
   private refresh(): void {
     if (!this.started) return;
-    const nodes = this.parts.sources();
+    const nodes = this.parts.sources(performance.now() - this.startedAt > PATIENCE_MS);
     for (const [context, tap] of this.taps) {
       for (const node of tap.nodes) {
         if (nodes.some((one) => one === node)) continue;

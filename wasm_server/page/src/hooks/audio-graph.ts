@@ -9,13 +9,17 @@ interface Edge {
   readonly input: number;
 }
 
-/** A worklet node that brings sound into its context. */
+/** A node that may bring sound into its context, and reaches a way out of it. */
 export interface Source {
-  readonly node: AudioWorkletNode;
+  readonly node: AudioNode;
+  /** Script processors do what worklets do, in older code; streams bring in what a peer connection received. */
+  readonly kind: 'worklet' | 'script' | 'stream';
   /** Name under which the page registered its processor; empty for a node made before we were here. */
   readonly processor: string;
   /** It reaches the context's own destination, not only a stream. */
   readonly destination: boolean;
+  /** What it is fed by: nothing, our microphone among others, sounds of the page (it filters those), or others. */
+  readonly fed: 'none' | 'microphone' | 'sound' | 'other';
 }
 
 /** Beyond this many nodes in one context only what is played is looked at: each pair of them is tried. */
@@ -40,7 +44,8 @@ export class AudioGraph {
   private readonly edges = new WeakMap<AudioNode, Edge[]>();
   private readonly fedBy = new WeakMap<AudioNode, WeakRef<AudioNode>[]>();
   private readonly processors = new WeakMap<AudioNode, string>();
-  private worklets: WeakRef<AudioNode>[] = [];
+  private readonly microphones = new WeakSet<AudioNode>();
+  private makers: WeakRef<AudioNode>[] = [];
   private played: WeakRef<BaseAudioContext>[] = [];
   private native: NativeGraph | null = null;
 
@@ -140,33 +145,57 @@ export class AudioGraph {
     return edges;
   }
 
-  /** Worklet nodes that nothing feeds and that reach a way out of their context, oldest first. */
+  /** Remember a node that stands for the microphone: what it feeds is not the far end. */
+  isMicrophone(node: AudioNode): void {
+    this.microphones.add(node);
+  }
+
+  /** Nodes that can make sound and reach a way out of their context, oldest first. */
   sources(): Source[] {
     const found: Source[] = [];
-    this.worklets = this.worklets.filter((reference) => {
+    this.makers = this.makers.filter((reference) => {
       const node = reference.deref();
       if (node === undefined || node.context.state === 'closed') return false;
-      if (!this.isRoot(node)) return true;
-      const destination = this.reaches(node, (other) => other === node.context.destination);
-      if (destination || this.reaches(node, isStreamDestination)) {
-        found.push({ node: node as AudioWorkletNode, processor: this.processors.get(node) ?? '', destination });
+      const kind = kindOf(node);
+      if (kind === null || this.microphones.has(node)) return true;
+      const fed = this.fed(node);
+      // Who only listens to the microphone is often played with no gain, so that it runs; it may pass on what it hears.
+      const ends = fed === 'microphone' ? isShut : () => false;
+      const destination = this.reaches(node, (other) => other === node.context.destination, ends);
+      if (destination || this.reaches(node, isStreamDestination, ends)) {
+        found.push({ node, kind, processor: this.processors.get(node) ?? '', destination, fed });
       }
       return true;
     });
     return found;
   }
 
-  private isRoot(node: AudioNode): boolean {
-    return (this.fedBy.get(node) ?? []).every((reference) => reference.deref() === undefined);
+  private fed(node: AudioNode): Source['fed'] {
+    const seen = new Set<AudioNode>([node]);
+    const open = [...seen];
+    let sound = false;
+    for (let one = open.pop(); one !== undefined; one = open.pop()) {
+      for (const reference of this.fedBy.get(one) ?? []) {
+        const feeder = reference.deref();
+        if (feeder === undefined || seen.has(feeder)) continue;
+        if (this.microphones.has(feeder)) return 'microphone';
+        sound ||= isSound(feeder);
+        seen.add(feeder);
+        open.push(feeder);
+      }
+    }
+    if (sound) return 'sound';
+    return seen.size > 1 ? 'other' : 'none';
   }
 
-  private reaches(from: AudioNode, isGoal: (node: AudioNode) => boolean): boolean {
+  private reaches(from: AudioNode, isGoal: (node: AudioNode) => boolean, ends: (node: AudioNode) => boolean): boolean {
     const seen = new Set<AudioNode>();
     const open: AudioNode[] = [from];
     for (let node = open.pop(); node !== undefined; node = open.pop()) {
       if (isGoal(node)) return true;
       if (seen.has(node)) continue;
       seen.add(node);
+      if (ends(node)) continue;
       for (const edge of this.edges.get(node) ?? []) {
         const to = edge.to.deref();
         if (to !== undefined) open.push(to);
@@ -190,8 +219,8 @@ export class AudioGraph {
       this.played.push(new WeakRef(context));
     }
     // A subclass may have been made through a constructor that is not ours; its kind shows on the prototype chain.
-    if (isWorkletNode(from) && !this.worklets.some((reference) => reference.deref() === from)) {
-      this.worklets.push(new WeakRef(from));
+    if (kindOf(from) !== null && !this.makers.some((reference) => reference.deref() === from)) {
+      this.makers.push(new WeakRef(from));
     }
     this.onChange(null);
   }
@@ -227,6 +256,17 @@ function isStreamDestination(node: AudioNode): boolean {
   return 'stream' in node;
 }
 
-function isWorkletNode(node: AudioNode): node is AudioWorkletNode {
-  return 'port' in node && 'parameters' in node;
+/** Oscillators, buffers and media elements: how pages make ring tones and message sounds. */
+function isSound(node: AudioNode): boolean {
+  return 'setPeriodicWave' in node || ('buffer' in node && 'start' in node) || 'mediaElement' in node;
+}
+
+function isShut(node: AudioNode): boolean {
+  return 'gain' in node && (node as GainNode).gain.value === 0;
+}
+
+function kindOf(node: AudioNode): Source['kind'] | null {
+  if ('port' in node && 'parameters' in node) return 'worklet';
+  if ('onaudioprocess' in node) return 'script';
+  return 'mediaStream' in node ? 'stream' : null;
 }

@@ -11,6 +11,7 @@ export const WAJS_SUPPORTED = '4.6';
 export interface Wid {
   readonly user?: string;
   readonly server?: string;
+  readonly _serialized?: string;
   toString(options?: { legacy: boolean }): string;
   isLid?(): boolean;
 }
@@ -20,7 +21,7 @@ export interface Emitter {
 }
 
 export interface CallModel extends Emitter {
-  readonly id: string;
+  readonly id: unknown;
   readonly peerJid?: Wid | string;
   readonly isVideo?: boolean;
   readonly isGroup?: boolean;
@@ -41,6 +42,7 @@ export interface CallModel extends Emitter {
 export interface CallStore extends Emitter {
   readonly activeCall?: CallModel | null;
   getModelsArray?(): CallModel[];
+  readonly _models?: CallModel[];
 }
 
 export interface VoipStack {
@@ -55,6 +57,7 @@ interface Contact {
   readonly pushname?: unknown;
   readonly verifiedName?: unknown;
   readonly notifyName?: unknown;
+  readonly displayName?: unknown;
 }
 
 interface Functions {
@@ -99,6 +102,8 @@ export interface Wpp {
     readonly lidPnCache?: LidCache;
     readonly ApiContact?: LidCache;
     readonly functions?: Functions;
+    /** WhatsApp's own table of states, by the name that wa-js gives it. */
+    readonly enums?: { readonly CALL_STATES?: unknown };
     readonly Stream?: { readonly mode?: unknown; readonly info?: unknown; readonly needsUpdate?: unknown };
     readonly Conn?: { readonly ref?: unknown };
     readonly LinkDeviceEvents?: unknown;

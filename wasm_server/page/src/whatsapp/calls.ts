@@ -5,17 +5,10 @@ import type { Emit, Log } from '../events.ts';
 import { logFault } from '../events.ts';
 import { type Bindings, type CallModel, type CallStore, missing, wajsFault } from './bindings.ts';
 import { asNumber, endReasonOf, takenElsewhere } from './ending.ts';
-import { CallLedger, type CallSnapshot, type LedgerEvent } from './ledger.ts';
+import { CallLedger, type LedgerEvent } from './ledger.ts';
+import { CallReader, isOverState } from './models.ts';
 import { type People, jidOf } from './people.ts';
-import {
-  CALL_ENTRY_POINT,
-  CALL_START_KIND,
-  CallState,
-  END_BY_USER,
-  isConnected,
-  isRinging,
-  numberOfState,
-} from './states.ts';
+import { CALL_ENTRY_POINT, CALL_START_KIND, CallState, END_BY_USER, isConnected, isRinging } from './states.ts';
 
 /** The net under the events: often while a call exists, else only to notice one. */
 const POLL_IN_CALL_MS = 250;
@@ -30,12 +23,19 @@ const ENDING_TIMEOUT_MS = 3000;
 /** WhatsApp writes the outcome into its log just after the call is gone. */
 const REASON_TIMEOUT_MS = 250;
 const REASON_LOOK_MS = 25;
+/** WhatsApp's promises may settle when the call is connected, or never. */
+const ACTING_TIMEOUT_MS = 5000;
+const ACTING_LOOK_MS = 25;
+/** WhatsApp may put its active call away and back in one go; a model that is still listed is over only after this. */
+const PUT_AWAY_MS = 300;
 
 export interface CallListing {
   readonly id: string;
   readonly state: number | null;
   readonly outgoing: boolean;
   readonly peer: string;
+  /** A gateway placed or took it: nobody is at this page, so it needs one. */
+  readonly ours: boolean;
 }
 
 export interface CallsParts {
@@ -51,6 +51,11 @@ export interface CallsParts {
 
 export class Calls {
   private readonly ledger = new CallLedger();
+  private readonly reader: CallReader;
+  private readonly ours = new Set<string>();
+  /** Calls that were active, and since when they are not, while WhatsApp lists them still. */
+  private readonly wasActive = new Map<string, number | null>();
+  private listed: ReadonlySet<string> = new Set();
   private readonly watched = new WeakSet<object>();
   /** Models of open calls: how a call ended is read from its model after WhatsApp has put it away. */
   private readonly known = new Map<string, CallModel>();
@@ -60,7 +65,9 @@ export class Calls {
   private pending = false;
   private listening = false;
 
-  constructor(private readonly parts: CallsParts) {}
+  constructor(private readonly parts: CallsParts) {
+    this.reader = new CallReader(parts.bindings);
+  }
 
   start(): void {
     this.tick();
@@ -68,7 +75,32 @@ export class Calls {
 
   list(): CallListing[] {
     this.look();
-    return this.ledger.open().map(({ id, state, outgoing, peer }) => ({ id, state, outgoing, peer }));
+    return this.ledger
+      .open()
+      .map(({ id, state, outgoing, peer }) => ({ id, state, outgoing, peer, ours: this.ours.has(id) }));
+  }
+
+  /** Tell of the calls that ring here once more: for a gateway that was not there, or not able to take them. */
+  announce(): null {
+    this.look();
+    for (const event of this.ledger.ringing()) this.deliver(event);
+    return null;
+  }
+
+  /** Whether a gateway is responsible for a call here. */
+  get inUse(): boolean {
+    return this.ours.size > 0;
+  }
+
+  /** End the calls that a gateway placed or took, since it is gone. */
+  async endOurs(): Promise<void> {
+    for (const id of [...this.ours]) {
+      try {
+        await this.end(id);
+      } catch (fault) {
+        if (!(fault instanceof PonteError && fault.code === 'call_not_found')) throw fault;
+      }
+    }
   }
 
   async dial(digits: unknown): Promise<{ id: string }> {
@@ -91,7 +123,8 @@ export class Calls {
     // wa-js's own offer() forces the account's feature gates open; the stack is started as it does that, without them.
     const place = bindings.need('startWAWebVoipCall');
     await bindings.stack();
-    const before = new Set(this.models().map((model) => model.id));
+    const before = new Set(this.models().map((model) => this.reader.id(model)));
+    const called = [found.lid, found.wid, `${digits}@c.us`].map((wid) => jidOf(wid)).filter((jid) => jid !== '');
     let refused: unknown = null;
     let deadline = Date.now() + PLACING_TIMEOUT_MS;
     Promise.resolve(place(found.lid ?? found.wid, false, CALL_ENTRY_POINT, CALL_START_KIND)).then(
@@ -104,15 +137,27 @@ export class Calls {
       },
     );
     while (Date.now() < deadline) {
-      const placed = this.models().find((model) => model.outgoing === true && !before.has(model.id));
+      const placed = this.models().find((model) => !before.has(this.reader.id(model)) && this.isPlaced(model, called));
       if (placed !== undefined) {
+        const id = this.reader.id(placed);
+        this.reader.markPlaced(id);
+        this.ours.add(id);
+        this.ledger.expect(this.reader.snapshot(placed));
         this.look();
-        return { id: placed.id };
+        return { id };
       }
       if (refused !== null) throw wajsFault(refused);
       await pause(PLACING_LOOK_MS);
     }
     throw new PonteError('timeout', 'WhatsApp did not place the call');
+  }
+
+  /** The call to one of these jids; a model need not say which way it goes. */
+  private isPlaced(model: CallModel, called: readonly string[]): boolean {
+    const { outgoing, peer, state } = this.reader.snapshot(model);
+    if (outgoing) return true;
+    if (isRinging(state)) return false;
+    return called.includes(peer);
   }
 
   /** wa-js gives null for "not there" and for "could not ask" alike; a caller must not be told the one for the other. */
@@ -130,15 +175,20 @@ export class Calls {
 
   async accept(id: unknown): Promise<null> {
     const model = this.find(id);
-    if (!isRinging(stateOf(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
+    if (!isRinging(this.reader.state(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
     const { bindings } = this.parts;
-    if (bindings.callStore?.activeCall?.id !== model.id) throw new PonteError('call_failed', 'another call is active');
+    this.requireActive(model);
     const stack = await bindings.stack();
     if (typeof stack.acceptCall !== 'function') throw missing('acceptCall');
+    this.ours.add(this.reader.id(model));
     // Audio and no camera, whatever the caller offers; wa-js would turn the camera on for a video call.
     try {
-      await stack.acceptCall(true, false);
+      await acted(
+        () => stack.acceptCall?.(true, false),
+        () => !isRinging(this.reader.state(model)),
+      );
     } catch (fault) {
+      this.ours.delete(this.reader.id(model));
       if (this.isOver(model)) throw new PonteError('call_not_found', 'the caller was gone before the call was taken');
       throw wajsFault(fault);
     } finally {
@@ -149,10 +199,8 @@ export class Calls {
 
   async reject(id: unknown): Promise<null> {
     const model = this.find(id);
-    if (!isRinging(stateOf(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
-    if (this.parts.bindings.callStore?.activeCall?.id !== model.id) {
-      throw new PonteError('call_failed', 'another call is active');
-    }
+    if (!isRinging(this.reader.state(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
+    this.requireActive(model);
     const stack = await this.parts.bindings.stack();
     if (typeof stack.rejectCall !== 'function') throw missing('rejectCall');
     await this.finish(model, () => stack.rejectCall?.());
@@ -161,11 +209,8 @@ export class Calls {
 
   async end(id: unknown): Promise<null> {
     const model = this.find(id);
-    if (isRinging(stateOf(model)) && model.outgoing !== true) return await this.reject(id);
-    // The stack has no argument for the call: it ends whichever is active.
-    if (this.parts.bindings.callStore?.activeCall?.id !== model.id) {
-      throw new PonteError('call_failed', 'another call is active');
-    }
+    if (isRinging(this.reader.state(model)) && !this.reader.outgoing(model)) return await this.reject(id);
+    this.requireActive(model);
     const stack = await this.parts.bindings.stack();
     if (typeof stack.endCall !== 'function') throw missing('endCall');
     await this.finish(model, () => stack.endCall?.(END_BY_USER, true));
@@ -178,7 +223,7 @@ export class Calls {
       model.userEndedCall = true;
     });
     try {
-      await act();
+      await acted(act, () => this.isOver(model));
     } catch (fault) {
       if (!this.isOver(model)) throw wajsFault(fault);
     } finally {
@@ -200,9 +245,19 @@ export class Calls {
   }
 
   private isOver(model: CallModel): boolean {
-    const state = stateOf(model);
-    if (state === null || state === CallState.None || state === CallState.CallStateEnding) return true;
-    return !this.models().some((one) => one.id === model.id);
+    const id = this.reader.id(model);
+    // WhatsApp may have put another object in its place since.
+    const now = this.models().find((one) => this.reader.id(one) === id);
+    return now === undefined || isOverState(this.reader.state(now));
+  }
+
+  /** The stack has no argument for the call: it takes, or ends, whichever is active. */
+  private requireActive(model: CallModel): void {
+    const active = this.parts.bindings.attempt(() => this.parts.bindings.callStore?.activeCall) ?? null;
+    const alone = active === null && this.models().length === 1;
+    if (!alone && (active === null || this.reader.id(active) !== this.reader.id(model))) {
+      throw new PonteError('call_failed', 'another call is active');
+    }
   }
 
   private requireReady(): void {
@@ -214,7 +269,7 @@ export class Calls {
 
   private find(id: unknown): CallModel {
     if (typeof id !== 'string' || id === '') throw new PonteError('bad_argument', 'the call id must be a text');
-    const model = this.models().find((one) => one.id === id);
+    const model = this.models().find((one) => this.reader.id(one) === id);
     if (model === undefined) throw new PonteError('call_not_found', 'there is no such call');
     return model;
   }
@@ -227,15 +282,32 @@ export class Calls {
     const { bindings } = this.parts;
     const store = bindings.callStore;
     if (store === undefined) return [];
-    const listed = bindings.attempt(() => store.getModelsArray?.());
-    const models = Array.isArray(listed) ? [...listed] : [];
+    const given = bindings.attempt(() => store.getModelsArray?.()) ?? bindings.attempt(() => store._models);
+    const listed = Array.isArray(given) ? given : [];
     const active = bindings.attempt(() => store.activeCall) ?? null;
-    if (active !== null && !models.some((model) => model.id === active.id)) models.unshift(active);
-    if (active === null) return models;
-    for (const [id, model] of this.known) {
-      if (isConnected(stateOf(model)) && !models.some((one) => one.id === id)) models.push(model);
+    const activeId = active === null ? '' : this.reader.id(active);
+    const found = new Map<string, CallModel>();
+    // A call without an id cannot be spoken of; it gets one.
+    if (active !== null && activeId !== '') found.set(activeId, active);
+    this.listed = new Set(listed.map((model) => this.reader.id(model)));
+    for (const model of listed) {
+      const id = this.reader.id(model);
+      if (id !== '' && !found.has(id) && !this.isPutAway(id, active)) found.set(id, model);
     }
-    return models;
+    if (active === null) return [...found.values()];
+    for (const [id, model] of this.known) {
+      if (!found.has(id) && isConnected(this.reader.state(model))) found.set(id, model);
+    }
+    return [...found.values()];
+  }
+
+  /** WhatsApp may go on listing a call that was active and is over, in its last state. */
+  private isPutAway(id: string, active: CallModel | null): boolean {
+    const since = this.wasActive.get(id);
+    if (since === undefined || active !== null) return false;
+    const now = Date.now();
+    this.wasActive.set(id, since ?? now);
+    return now - (since ?? now) >= PUT_AWAY_MS;
   }
 
   private readonly tick = (): void => {
@@ -264,12 +336,15 @@ export class Calls {
       const models = this.models();
       for (const model of models) this.watch(model);
       const active = this.parts.bindings.attempt(() => store.activeCall) ?? null;
-      this.pending = active !== null && (stateOf(active) ?? CallState.None) === CallState.None;
-      const events = this.ledger.observe(models.map(snapshotOf));
-      for (const model of models) this.known.set(model.id, model);
+      const activeId = active === null ? '' : this.reader.id(active);
+      if (activeId !== '') this.wasActive.set(activeId, null);
+      this.pending =
+        active !== null && (activeId === '' || (this.reader.state(active) ?? CallState.None) === CallState.None);
+      const snapshots = models.map((model) => this.reader.snapshot(model));
+      const events = this.ledger.observe(snapshots, Date.now());
+      for (const model of models) this.known.set(this.reader.id(model), model);
       for (const event of events) this.deliver(event);
-      const open = new Set(this.ledger.open().map((call) => call.id));
-      for (const id of this.known.keys()) if (!open.has(id)) this.known.delete(id);
+      this.forget(new Set(this.ledger.open().map((call) => call.id)), activeId);
     } catch (fault) {
       logFault(this.parts.log, 'WhatsApp\'s calls could not be read', fault);
     } finally {
@@ -280,6 +355,16 @@ export class Calls {
       else if (!wasIdle && isIdle) this.parts.onIdle();
     }
   };
+
+  private forget(open: ReadonlySet<string>, activeId: string): void {
+    for (const id of this.known.keys()) if (!open.has(id)) this.known.delete(id);
+    for (const id of this.ours) if (!open.has(id)) this.ours.delete(id);
+    for (const id of this.wasActive.keys()) {
+      if (open.has(id) || this.listed.has(id) || id === activeId) continue;
+      this.wasActive.delete(id);
+      this.reader.forget(id);
+    }
+  }
 
   /** wa-js wraps the ways by which calls come in; its event is a hint to look, since it is lost where the state is late. */
   private listen(): void {
@@ -340,7 +425,21 @@ export class Calls {
   }
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Wait for what WhatsApp was told to do: its promise, or its doing; not for ever. */
+async function acted(act: () => unknown, done: () => boolean): Promise<void> {
+  const work = Promise.resolve()
+    .then(act)
+    .then(() => true);
+  const deadline = Date.now() + ACTING_TIMEOUT_MS;
+  for (;;) {
+    if (await Promise.race([work, pause(ACTING_LOOK_MS)])) return;
+    if (done() || Date.now() > deadline) break;
+  }
+  // Nobody waits any more, should it fail.
+  work.catch(() => undefined);
+}
+
+const pause = (ms: number): Promise<false> => new Promise((resolve) => setTimeout(resolve, ms, false));
 
 async function lateReason(model: CallModel): Promise<number | null> {
   const deadline = Date.now() + REASON_TIMEOUT_MS;
@@ -358,30 +457,6 @@ function rescheduled(
 ): ReturnType<typeof setTimeout> {
   clearTimeout(timer);
   return setTimeout(tick, ms);
-}
-
-function stateOf(model: CallModel): number | null {
-  let told: unknown;
-  try {
-    told = model.getState?.();
-  } catch {
-    // A model that is being put away may not answer any more.
-  }
-  return numberOfState(told) ?? numberOfState(model.state);
-}
-
-function snapshotOf(model: CallModel): CallSnapshot {
-  const peer = jidOf(model.peerJid);
-  return {
-    id: model.id,
-    state: stateOf(model),
-    outgoing: model.outgoing === true,
-    peer,
-    video: model.isVideo === true,
-    group: model.isGroup === true || (model.groupJid ?? null) !== null || /@(g\.us|call)$/.test(peer),
-    elsewhere: takenElsewhere(model),
-    endReason: endReasonOf(model),
-  };
 }
 
 /** undefined while WhatsApp does not say. */

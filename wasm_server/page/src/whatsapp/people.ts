@@ -4,9 +4,20 @@ import type { Bindings, CallModel, Wid } from './bindings.ts';
 
 /** The jid of a user or its LID, without the device part. */
 export function jidOf(peer: Wid | string | null | undefined): string {
+  return textOf(peer)
+    .replace(/(\.\d+)?(:\d+)?@/, '@')
+    .replace(/@s\.whatsapp\.net$/, '@c.us');
+}
+
+/** A Wid has a text of its own; what was copied, or came from another window, has only its fields. */
+function textOf(peer: Wid | string | null | undefined): string {
   if (peer === null || peer === undefined) return '';
-  const text = typeof peer === 'string' ? peer : peer.toString({ legacy: true });
-  return text.replace(/:\d+@/, '@').replace(/@s\.whatsapp\.net$/, '@c.us');
+  if (typeof peer === 'string') return peer;
+  const text = peer.toString({ legacy: true });
+  if (text.includes('@')) return text;
+  const { _serialized: serialized, user, server } = peer;
+  if (typeof serialized === 'string') return serialized;
+  return typeof user === 'string' && typeof server === 'string' ? `${user}@${server}` : '';
 }
 
 /** The digits of a phone jid; null for a LID, which hides the number. */
@@ -27,7 +38,9 @@ export class People {
     if (direct !== null || jid === '') return direct;
     const { bindings } = this;
     const peer = model?.peerJid;
-    const wid = typeof peer === 'object' ? peer : bindings.wid(jid);
+    // A Wid of WhatsApp's own has methods, which its caches ask for.
+    const wid =
+      typeof peer === 'object' && typeof peer.isLid === 'function' ? peer : (bindings.wid(jid) ?? peer);
     const deadline = Date.now() + LOOKUP_TIMEOUT_MS;
     const asked = this.ask(jid);
     for (;;) {
@@ -64,8 +77,10 @@ export class People {
       // wa-js looks contacts up by Wid; the collection takes its text as well.
       const contact =
         bindings.attempt(() => store?.get?.(bindings.wid(id) ?? id)) ?? bindings.attempt(() => store?.get?.(id));
-      for (const name of [contact?.name, contact?.verifiedName, contact?.pushname, contact?.notifyName]) {
-        if (typeof name === 'string' && name.trim() !== '') return name.trim();
+      const names = [contact?.name, contact?.verifiedName, contact?.pushname, contact?.notifyName, contact?.displayName];
+      for (const name of names) {
+        // The last one may be the number, written nicely.
+        if (typeof name === 'string' && /[^\d\s+()~.-]/.test(name)) return name.trim();
       }
     }
     return null;

@@ -54,10 +54,27 @@ const NAMED: Readonly<Record<string, number>> = {
   NOT_ANSWERED: CallState.CallStateEnding,
 };
 
+const plain = (name: string): string => name.toLowerCase().replaceAll('_', '');
+
+const BY_NAME: ReadonlyMap<string, number> = new Map(
+  [...Object.entries(NAMED), ...Object.entries(CallState)].map(([name, number]) => [plain(name), number]),
+);
+
+/** What a name of a state stands for; null where nobody knows it. */
+export function numberOfName(name: string): number | null {
+  return BY_NAME.get(plain(name)) ?? null;
+}
+
 /** A state as a number, however this build of WhatsApp Web writes it; null where it says nothing. */
 export function numberOfState(value: unknown): number | null {
   if (typeof value === 'number') return Number.isFinite(value) ? value : null;
-  return typeof value === 'string' ? (NAMED[value] ?? null) : null;
+  if (typeof value !== 'string') return null;
+  return /^\d+$/.test(value) ? Number(value) : numberOfName(value);
+}
+
+/** Only a call that this account placed is ever in such a state. */
+export function isPlaced(state: number | null): boolean {
+  return state === CallState.Calling || state === CallState.PreCalling || state === CallState.PreacceptReceived;
 }
 
 /** Both sides are in the call, or were and may be again: such a call does not end because another one comes. */
