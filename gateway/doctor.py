@@ -13,6 +13,7 @@ from gateway.accounts.checks import AccountChecks, Result, can_bind, check
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.errors import PonteError, Unavailable
+from gateway.media.rtpengine.client import NgClient
 from gateway.store.keys import Account
 from gateway.store.store import Store
 
@@ -45,9 +46,7 @@ async def run(settings: Settings, *, account: str | None = None) -> list[Result]
     results = [await check("clock", "set this machine's clock, by NTP", _clock)]
     running = await _gateway_runs(settings)
     results.append(await check("api", "free the port, or set PONTE_API_PORT", lambda: _api(settings, running)))
-    results.append(
-        await check("rtp ports", "free them, or set PONTE_RTP_PORT_MIN and _MAX", lambda: _rtp_ports(settings))
-    )
+    results.append(await _media(settings))
     try:
         store = await Store.open(settings)
     except PonteError as error:
@@ -113,6 +112,26 @@ async def _api(settings: Settings, running: bool) -> str:
     if not can_bind(settings.api_host, settings.api_port, socket.SOCK_STREAM):
         raise Unavailable(f"{where} is in use by another program")
     return f"{where} is free; the gateway does not run"
+
+
+async def _media(settings: Settings) -> Result:
+    if settings.media == "rtpengine":
+        fix = "start it, let it listen for ng there (listen-ng), or set PONTE_RTPENGINE"
+        return await check("rtpengine", fix, lambda: _rtpengine(settings))
+    return await check("rtp ports", "free them, or set PONTE_RTP_PORT_MIN and _MAX", lambda: _rtp_ports(settings))
+
+
+async def _rtpengine(settings: Settings) -> str:
+    host, port = settings.rtpengine_address
+    client = NgClient(host, port)
+    try:
+        await client.ping()
+    finally:
+        client.close()
+    keys = (
+        "its keys are taken" if settings.rtpengine_keys else "keys in RTP are not heard: PONTE_RTPENGINE_KEYS is empty"
+    )
+    return f"answers at {host} port {port}; {keys}"
 
 
 async def _rtp_ports(settings: Settings) -> str:

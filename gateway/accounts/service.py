@@ -25,6 +25,8 @@ from gateway.domain.ids import AccountId
 from gateway.events.hub import EventHub
 from gateway.media.built_in import ClientSettings, PlaneSettings
 from gateway.media.plane import MediaPlane
+from gateway.media.rtpengine.plane import RtpenginePlane, RtpengineSettings
+from gateway.media.rtpengine.room import Interfaces
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.sip.figures import mirror_counts
@@ -41,16 +43,40 @@ async def open_accounts(
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
     async with (
-        open_plane(
-            plane_settings(settings),
-            workers=settings.media_workers,
-            metrics=metrics,
-            health=health,
-            logs=LogSettings(settings.log_level, settings.log_drop_pii),
-        ) as media,
+        _media_plane(settings, metrics, health) as media,
         _running(settings, store, metrics, events, media) as registry,
     ):
         yield registry
+
+
+@asynccontextmanager
+async def _media_plane(settings: Settings, metrics: Metrics, health: Health) -> AsyncIterator[MediaPlane]:
+    """Have the media plane that is set inside the block. An rtpengine that is not there yet may come later."""
+    if settings.media == "rtpengine":
+        plane = RtpenginePlane(rtpengine_settings(settings))
+        health.register("media", plane.check)
+        async with plane.running():
+            yield plane
+        return
+    logs = LogSettings(settings.log_level, settings.log_drop_pii)
+    async with open_plane(
+        plane_settings(settings), workers=settings.media_workers, metrics=metrics, health=health, logs=logs
+    ) as workers:
+        yield workers
+
+
+def rtpengine_settings(settings: Settings) -> RtpengineSettings:
+    """Return how the rtpengine is used that is set."""
+    host, port = settings.rtpengine_address
+    return RtpengineSettings(
+        host,
+        port,
+        interfaces=Interfaces(*settings.rtpengine_interfaces),
+        key_log=settings.rtpengine_keys_address,
+        codecs=settings.codecs,
+        offer_srtp=settings.srtp == "offer",
+        connect_timeout_s=settings.webrtc_connect_timeout_s,
+    )
 
 
 def plane_settings(settings: Settings) -> PlaneSettings:

@@ -9,11 +9,32 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from gateway.config.fields import Names, Port, split_names
+from gateway.domain.hosts import split_host_port
 
 
 class MediaSettings(BaseModel):
     """Ports, codecs and keys of audio."""
 
+    media: Literal["built-in", "rtpengine"] = Field(
+        default="built-in",
+        description="What carries the audio: this gateway's own workers, or an rtpengine that the site has (ng "
+        "protocol), whose ports, addresses and codecs are set there; docs/rtpengine.md says how the two differ",
+    )
+    rtpengine: str = Field(
+        default="udp:127.0.0.1:2223",
+        description="Where that rtpengine listens for ng, as udp:host:port; Debian's own setting. Whoever reaches that "
+        "port commands every call there: keep it on loopback or a private network",
+    )
+    rtpengine_keys: str = Field(
+        default="",
+        description="Address and port of ours, as host:port, that its dtmf-log-dest names, so that telephone keys in "
+        "the phones' RTP are told (RFC 4733); empty: only keys by INFO are",
+    )
+    rtpengine_interfaces: Annotated[Names, Field(max_length=2)] = Field(
+        default=(),
+        description="Names of its interfaces towards pages and towards the PBX, separated by a comma, where it has "
+        "several; empty: its first one",
+    )
     rtp_port_min: Port = Field(
         default=30000,
         description="First RTP port. The range lies below Linux's ephemeral ports and beside Asterisk's RTP",
@@ -43,7 +64,41 @@ class MediaSettings(BaseModel):
         "is: a PBX that allows G.711 only takes that. A-law before mu-law, as trunks in Brazil and Europe have it",
     )
 
-    @field_validator("webrtc_addresses", "codecs", mode="before")
+    @field_validator("rtpengine")
+    @classmethod
+    def _rtpengine(cls, value: str) -> str:
+        transport, _, address = value.partition(":")
+        if transport != "udp" or split_host_port(address)[1] is None:
+            raise ValueError("must be udp:host:port")
+        return value
+
+    @field_validator("rtpengine_keys")
+    @classmethod
+    def _rtpengine_keys(cls, value: str) -> str:
+        if value and split_host_port(value)[1] is None:
+            raise ValueError("must be host:port")
+        return value
+
+    @field_validator("rtpengine_interfaces")
+    @classmethod
+    def _rtpengine_interfaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) == 1:
+            raise ValueError("must name two interfaces: towards pages, and towards the PBX")
+        return value
+
+    @property
+    def rtpengine_address(self) -> tuple[str, int]:
+        """Host and port of rtpengine's ng."""
+        host, port = split_host_port(self.rtpengine.partition(":")[2])
+        return host, port or 0
+
+    @property
+    def rtpengine_keys_address(self) -> tuple[str, int] | None:
+        """Where its keys come to; None: nowhere."""
+        host, port = split_host_port(self.rtpengine_keys) if self.rtpengine_keys else ("", None)
+        return (host, port) if port is not None else None
+
+    @field_validator("webrtc_addresses", "codecs", "rtpengine_interfaces", mode="before")
     @classmethod
     def _media_names(cls, value: object) -> object:
         return split_names(value)

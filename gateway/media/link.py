@@ -6,10 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.protocol.sdp import Negotiated, SdpSession
+from gateway.domain.errors import RemoteProtocolError
+from gateway.protocol.sdp import Negotiated, SdpSession, parse_sdp
 
 WEBRTC_PROFILES: Final = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP"})
 """Transports whose keys come from DTLS (RFC 5764 section 8)."""
+
+
+def is_webrtc(offer: str) -> bool:
+    """Whether the offer's audio can only be had by DTLS; what is malformed is told by whoever answers it."""
+    try:
+        audio = [media for media in parse_sdp(offer).media if media.media == "audio"]
+    except RemoteProtocolError:
+        return False
+    return bool(audio) and all(media.profile in WEBRTC_PROFILES for media in audio)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ import structlog
 
 from gateway.codecs.sound import SoundCodecs
 from gateway.domain.codecs import CODECS
-from gateway.domain.errors import LocalProtocolError, RemoteProtocolError
+from gateway.domain.errors import LocalProtocolError
 from gateway.domain.finish import finish
 from gateway.domain.ids import CallId
 from gateway.media.keys import OnKey
-from gateway.media.link import WEBRTC_PROFILES, MediaLink, OnLost
+from gateway.media.link import MediaLink, OnLost, is_webrtc
 from gateway.media.lock import LockRules
 from gateway.media.page_side import LegFactory, PagePort, PageSide
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
@@ -24,7 +24,6 @@ from gateway.media.ports import PortPool, open_pair
 from gateway.media.session import RtpSession
 from gateway.media.sockets import SocketWatch
 from gateway.media.udp_link import UdpLink
-from gateway.protocol.sdp import parse_sdp
 
 
 class PacketRouter(MediaPlane):
@@ -114,7 +113,7 @@ class PacketRouter(MediaPlane):
             Unavailable: no ports are free.
         """
         fresh = call_id not in self._sessions
-        session = self._open(call_id, local_address, webrtc=fresh and _is_webrtc(offer_sdp))
+        session = self._open(call_id, local_address, webrtc=fresh and is_webrtc(offer_sdp))
         try:
             return await session.answer_offer(offer_sdp, local_address)
         except BaseException:
@@ -194,12 +193,3 @@ class PacketRouter(MediaPlane):
         stats = session.stats()
         await session.close()
         return stats
-
-
-def _is_webrtc(offer: str) -> bool:
-    """Whether the offer's audio can only be had by DTLS; what is malformed is told by whoever answers it."""
-    try:
-        audio = [media for media in parse_sdp(offer).media if media.media == "audio"]
-    except RemoteProtocolError:
-        return False
-    return bool(audio) and all(media.profile in WEBRTC_PROFILES for media in audio)

@@ -16,12 +16,12 @@ import structlog
 
 from gateway.domain.errors import RemoteProtocolError
 from gateway.domain.finish import finish
+from gateway.media.client_sdp import NOWHERE, OwnTransport, RemoteTransport, put_on, take_off
 from gateway.media.link import LinkUser, OnLost
 from gateway.media.ports import PortPool
 from gateway.media.sockets import SocketWatch
 from gateway.protocol.sdp import Negotiated, NoCommonCodec, SdpSession, SessionDescription, parse_sdp
 from gateway.protocol.sdp.description import ip_or_none
-from gateway.webrtc.client_sdp import NOWHERE, OwnTransport, RemoteTransport, put_on, take_off
 from gateway.webrtc.client_sockets import open_set
 from gateway.webrtc.seam import IcePath, Transports, local_addresses
 

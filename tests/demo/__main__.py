@@ -62,6 +62,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
             with_helper=arguments.helper,
             url_form=arguments.chrome_url_form,
             codec=arguments.codec,
+            media=arguments.media,
         )
         try:
             async with world(options, say) as here:
@@ -85,7 +86,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
     content = document(figures, failed=failed, limits=limits)
     content["options"] = {
         "helper": arguments.helper, "chrome_url_form": arguments.chrome_url_form, "kill_chrome": arguments.kill_chrome,
-        "codec": arguments.codec,
+        "codec": arguments.codec, "media": arguments.media,
     }  # fmt: skip
     content["machine"] = [asdict(result.busy) for result in results]
     write(out / "demo.json", content)
@@ -119,6 +120,7 @@ def main() -> int:
     )
     parser.add_argument("--kill-chrome", action="store_true", help="kill -9 Chromium first, and wait for the next one")
     parser.add_argument("--codec", choices=list(CODECS), default="PCMU", help="the only one that the phone speaks")
+    parser.add_argument("--media", choices=["built-in", "rtpengine"], default="built-in", help="what carries the audio")
     parser.add_argument("--tone", type=float, default=usual.tone_s, metavar="S", help="seconds of tone")
     parser.add_argument("--speech", type=float, default=usual.speech_s, metavar="S", help="seconds of speech")
     parser.add_argument("--bursts", type=int, default=usual.bursts, metavar="N", help="bursts for the latency")

@@ -23,6 +23,7 @@ from tests.support.far_host import FarHost
 from tests.support.kamailio import Kamailio, Trunk, kamailio
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.processes import Process, running
+from tests.support.rtpengine import Rtpengine, rtpengine
 from tests.support.wire import Tap, tapping
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -95,6 +96,7 @@ class WorldOptions:
         token: of helper and CDP port; None makes one.
         srtp: phone and gateway speak SRTP and nothing else.
         codec: the only one that the phone speaks.
+        media: what carries the audio, as ``PONTE_MEDIA``.
         environment: more settings of the gateway.
         far: the host of Chromium, helper and stand-in, if not this one.
     """
@@ -108,6 +110,7 @@ class WorldOptions:
     token: str | None = None
     srtp: bool = False
     codec: str = "PCMU"
+    media: str = "built-in"
     environment: Mapping[str, str] = field(default_factory=dict)
     far: FarHost | None = None
 
@@ -125,6 +128,7 @@ class World:
         pbx: the PBX.
         phone: the phone behind it.
         gateway: the gateway.
+        engine: the rtpengine, where one carries the audio.
     """
 
     options: WorldOptions
@@ -138,6 +142,7 @@ class World:
     _start_gateway: Callable[[str], Awaitable[Process]]
     _tap: Tap | None
     _http: httpx2.AsyncClient
+    engine: Rtpengine | None = None
 
     @property
     def tap(self) -> Tap:
@@ -203,6 +208,11 @@ class World:
             raise WorldError(f"GET /call/bridge/status: {response.status_code} {response.text}")
         answer: dict[str, Any] = response.json()
         return answer
+
+    async def readiness(self) -> dict[str, Any]:
+        """The checks of ``GET /readyz``, by name."""
+        checks: dict[str, Any] = (await self._http.get("/readyz")).json()["checks"]
+        return checks
 
     async def wait_ready(self, say: Callable[[str], None], *, timeout_s: float = 60) -> None:
         """Wait until a call could be made: page, media, registration and listener.
@@ -290,8 +300,17 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
         else:
             say("headless Chromium")
             chrome = await stack.enter_async_context(plain_chrome(folder, cdp_port=ports.cdp, flags=flags))
-        say("gateway and wasm server")
         env = _gateway_environment(options, token)
+        engine = None
+        if options.media == "rtpengine":
+            say("rtpengine")
+            engine = await stack.enter_async_context(rtpengine(folder))
+            env |= {
+                "PONTE_MEDIA": "rtpengine",
+                "PONTE_RTPENGINE": f"udp:{LOOPBACK}:{engine.port}",
+                "PONTE_RTPENGINE_KEYS": f"{LOOPBACK}:{engine.keys_port}",
+            }
+        say("gateway and wasm server")
         key = await _create_key(options, env)
         argv = [sys.executable, "-m", "gateway.cli", "serve"]
 
@@ -308,7 +327,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
                 base_url=f"http://{LOOPBACK}:{ports.api}", headers={"authorization": f"Bearer {key}"}, timeout=30
             )
         )
-        yield World(options, key, token, other_phone, chrome, pbx, phone, gateway, start_gateway, tap, http)
+        yield World(options, key, token, other_phone, chrome, pbx, phone, gateway, start_gateway, tap, http, engine)
 
 
 def _gateway_environment(options: WorldOptions, token: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ What is asserted was heard: by a real SIP phone behind a real PBX, and by the fa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -17,6 +18,7 @@ from tests.demo.chrome import UrlForm
 from tests.demo.measure import Limits
 from tests.demo.measured import measured_call
 from tests.demo.world import Ports, World, WorldOptions, world
+from tests.support.rtpengine import INSTALLED, NOT_INSTALLED, rtpengine
 from tests.support.wire import may_tap
 
 pytestmark = [
@@ -72,3 +74,34 @@ async def test_both_sides_hear_each_other_after_a_crash_of_chromium(
         await here.wait_lost()
         await here.wait_ready(print)
         await calls_hold(here, spoken, tmp_path / "calls", print)
+
+
+@pytest.mark.skipif(not INSTALLED, reason=NOT_INSTALLED)
+async def test_both_sides_hear_each_other_through_an_rtpengine_which_dies_and_comes_back(
+    spoken: Spoken, tmp_path: Path
+) -> None:
+    options = WorldOptions(tmp_path, Ports.free(), media="rtpengine")
+    async with world(options, print) as here:
+        await here.configure(await here.configuration())
+        await here.wait_ready(print)
+        await calls_hold(here, spoken, tmp_path / "calls", print)
+
+        mark = here.phone.mark()
+        await here.far_end.ring("+5511988887777", name="Maria")
+        await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+        await here.far_end.wait_for(lambda s: s["call"] and s["call"]["state"] == "active", what="call", timeout_s=10)
+        engine = here.engine
+        assert engine is not None
+        await engine.kill()
+        await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=20)
+        await here.far_end.wait_for(lambda s: s["call"] is None, what="end of the call", timeout_s=20)
+        assert "rtpengine at 127.0.0.1" in json.dumps((await here.readiness())["media"])
+        assert (await here.status())["state"]["media"]["state"] in {"failed", "closed", "connecting"}
+
+        async with rtpengine(tmp_path, like=engine):
+            await here.wait_ready(print)
+            mark = here.phone.mark()
+            await here.far_end.ring("+5511988887777", name="Maria")
+            await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+            await here.far_end.hang_up()
+            await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -81,13 +81,14 @@ class OwnKeys:
 
     Args:
         random_bits: gives random bits that nobody can guess.
+        keys: by suite, those that somebody else made, who then protects the packets.
     """
 
     __slots__ = ("_keys", "_random_bits")
 
-    def __init__(self, random_bits: Callable[[int], int]) -> None:
+    def __init__(self, random_bits: Callable[[int], int], keys: Mapping[str, bytes] | None = None) -> None:
         self._random_bits = random_bits
-        self._keys: dict[str, bytes] = {}
+        self._keys: dict[str, bytes] = dict(keys or {})
 
     def line(self, tag: int, suite: str) -> Crypto:
         """Return our line for *suite*."""

@@ -16,6 +16,7 @@ One audio stream is spoken; each other m= line of the peer is refused in place (
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -157,6 +158,7 @@ class SdpSession:
         self._codecs = tuple(codecs)
         self._ptime_ms = ptime_ms
         self._secure = secure
+        self._random_bits = random_bits
         self._keys = OwnKeys(random_bits)
         self._offered_crypto: list[Crypto] = []
         self._version = 0
@@ -166,6 +168,10 @@ class SdpSession:
         self._index = 0
         self._numbers: dict[str, int] = {}  # payload types in use: they keep their meaning (RFC 3264 section 8.3.2)
         self.negotiated: Negotiated | None = None
+
+    def use_keys(self, keys: Mapping[str, bytes]) -> None:
+        """Write these SRTP keys, by suite, into what is sent from now on: those of whoever protects the packets."""
+        self._keys = OwnKeys(self._random_bits, keys)
 
     def create_offer(self, local: LocalMedia, direction: HoldDirection = "sendrecv") -> str:
         """Return an offer with all that we speak; in a running session, one that fits it.
@@ -258,6 +264,10 @@ class SdpSession:
         self._offered = None
         self._keep(lines, negotiated)
         return self._write(local, lines, always=False), negotiated
+
+    def preview(self, text: str) -> Negotiated:
+        """Return what an answer to the peer's offer would agree on; nothing changes. Raises as `answer_offer` does."""
+        return copy.copy(self).answer_offer(text, LocalMedia("192.0.2.1", 9, 9))[1]  # RFC 5737
 
     def _find_audio(self, offer: SessionDescription) -> int:
         audio = [(n, m) for n, m in enumerate(offer.media) if m.media == "audio" and m.port]

@@ -35,6 +35,7 @@ from gateway.store.store import Store
 from tests.integration.browser.site import until
 from tests.support.chromium import BASE_FLAGS, chromium
 from tests.support.ports import free_ports
+from tests.support.rtpengine import INSTALLED, NOT_INSTALLED, rtpengine
 from wasm_server.app import create_app
 
 pytestmark = pytest.mark.integration
@@ -100,6 +101,24 @@ async def test_an_empty_machine_is_told_what_to_do_first(settings: Settings) -> 
     assert found["accounts"].fix == "ponte keys create"
     await store_config(settings, None)
     assert "not configured yet" in (await results(settings))["acme: configuration"].detail
+
+
+async def test_where_an_rtpengine_carries_the_audio_it_is_asked(settings: Settings) -> None:
+    port = free_ports()
+    changed = settings.model_copy(update={"media": "rtpengine", "rtpengine": f"udp:127.0.0.1:{port}"})
+    found = await results(changed)
+    assert "rtp ports" not in found
+    assert "does not answer" in found["rtpengine"].detail
+    assert "PONTE_RTPENGINE" in found["rtpengine"].fix
+
+
+@pytest.mark.skipif(not INSTALLED, reason=NOT_INSTALLED)
+async def test_an_rtpengine_that_answers_is_named(settings: Settings, tmp_path: Path) -> None:
+    async with rtpengine(tmp_path) as engine:
+        flags = {"media": "rtpengine", "rtpengine": f"udp:127.0.0.1:{engine.port}"}
+        found = (await results(settings.model_copy(update=flags)))["rtpengine"]
+        keys = "keys in RTP are not heard, since PONTE_RTPENGINE_KEYS is empty"
+        assert found.detail == f"answers at 127.0.0.1 port {engine.port}; {keys}"
 
 
 async def test_nothing_is_there(settings: Settings) -> None:

@@ -19,13 +19,13 @@ from gateway.codecs import g711
 from gateway.codecs.tones import tone
 from gateway.domain.errors import RemoteProtocolError, Unavailable
 from gateway.domain.ids import CallId
+from gateway.media.client_sdp import NOWHERE, OwnTransport, put_on, take_off
 from gateway.media.plane import NoCommonCodec
 from gateway.media.router import PacketRouter
 from gateway.protocol.dtmf import KeyPress
 from gateway.protocol.rtp import RtpHeader, build_packet, parse_header, payload_of
 from gateway.protocol.sdp import SdpSession, parse_sdp
 from gateway.webrtc.client_link import ClientLink, ClientLinkSettings
-from gateway.webrtc.client_sdp import NOWHERE, OwnTransport, put_on, take_off
 from gateway.webrtc.seam import IcePath, Transports
 from tests.integration.media.test_router import Page
 from tests.support.audio import Samples, fit_sine

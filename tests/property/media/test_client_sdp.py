@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.client_sdp import NOWHERE, OwnTransport, put_on, take_off
 from gateway.protocol.sdp import SdpSession, parse_sdp
-from gateway.webrtc.client_sdp import NOWHERE, OwnTransport, put_on, take_off
-from tests.unit.webrtc.test_client_sdp import AUDIO, VIDEO, chrome
+from tests.unit.media.test_client_sdp import AUDIO, VIDEO, chrome
 
 pytestmark = pytest.mark.property
 

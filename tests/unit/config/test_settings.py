@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.accounts.service import rtpengine_settings
 from gateway.accounts.sip_side import stack_settings
 from gateway.config import Settings, child_environment, load_settings
 from gateway.domain.errors import ConfigError
@@ -142,8 +143,25 @@ def test_sip_over_tls_and_websocket(tmp_path: Path) -> None:
         ({"sip_ws_origins": "phone.example.com"}, "sip_ws_origins"),
         ({"sip_ws_origins": "https://phone.example.com/page"}, "sip_ws_origins"),
         ({"webrtc_addresses": "10.0.0.1,eth0"}, "webrtc_addresses"),
+        ({"rtpengine": "tcp:127.0.0.1:2223"}, "rtpengine"),
+        ({"rtpengine": "udp:127.0.0.1"}, "rtpengine"),
+        ({"rtpengine_keys": "127.0.0.1"}, "rtpengine_keys"),
+        ({"rtpengine_interfaces": "one"}, "rtpengine_interfaces"),
     ],
 )
 def test_listeners_that_cannot_be(flags: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         load_settings(flags)
+
+
+def test_an_rtpengine_as_it_is_set() -> None:
+    found = rtpengine_settings(load_settings({"media": "rtpengine"}))
+    assert (found.host, found.port, found.key_log) == ("127.0.0.1", 2223, None)
+    flags = {
+        "media": "rtpengine", "rtpengine": "udp:[2001:db8::1]:22222", "rtpengine_keys": "10.0.0.1:2224",
+        "rtpengine_interfaces": "pages, sip", "srtp": "offer", "codecs": "PCMA",
+    }  # fmt: skip
+    found = rtpengine_settings(load_settings(flags))
+    assert (found.host, found.port, found.key_log) == ("2001:db8::1", 22222, ("10.0.0.1", 2224))
+    assert (found.interfaces.page, found.interfaces.sip) == ("pages", "sip")
+    assert (found.offer_srtp, found.codecs) == (True, ("PCMA",))

@@ -67,7 +67,7 @@ class OwnTransport:
         fingerprint: algorithm and value.
         candidates: values of ``a=candidate``, the preferred one first.
         setup: our DTLS role.
-        ssrc: of the stream that we send.
+        ssrc: of the stream that we send; None: it is not known, and may change.
         cname: our RTCP name.
     """
 
@@ -76,7 +76,7 @@ class OwnTransport:
     fingerprint: tuple[str, str]
     candidates: Sequence[str]
     setup: str
-    ssrc: int
+    ssrc: int | None
     cname: str
 
 
@@ -186,7 +186,7 @@ def put_on(plain: str, own: OwnTransport, profile: str, *, bundled: bool = True)
         *([("mid", mid)] if mid is not None else []),
         ("rtcp-mux", None),
         ("msid", f"{own.cname} audio"),
-        ("ssrc", f"{own.ssrc} cname:{own.cname}"),
+        *([("ssrc", f"{own.ssrc} cname:{own.cname}")] if own.ssrc is not None else []),
         ("ice-ufrag", own.username),
         ("ice-pwd", own.password),
         ("fingerprint", " ".join(own.fingerprint)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.client_sdp import MAX_CANDIDATES, NOWHERE, OwnTransport, put_on, take_off
 from gateway.protocol.sdp import NoCommonCodec, SdpSession, parse_sdp
-from gateway.webrtc.client_sdp import MAX_CANDIDATES, NOWHERE, OwnTransport, put_on, take_off
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,1 @@
+"""The media plane of an rtpengine that a site has: packets never come to this process."""
