@@ -128,10 +128,8 @@ async def _rtpengine(settings: Settings) -> str:
         await client.ping()
     finally:
         client.close()
-    keys = (
-        "its keys are taken" if settings.rtpengine_keys else "keys in RTP are not heard: PONTE_RTPENGINE_KEYS is empty"
-    )
-    return f"answers at {host} port {port}; {keys}"
+    keys = "" if settings.rtpengine_keys else "; keys in RTP are not heard, since PONTE_RTPENGINE_KEYS is empty"
+    return f"answers at {host} port {port}{keys}"
 
 
 async def _rtp_ports(settings: Settings) -> str:
