@@ -444,4 +444,5 @@ def _summary(call: Call) -> CallSummary:
         muted=control.muted,
         transfer=(transfer.extension, transfer.state.value) if transfer else None,
         quality=quality.model_dump(mode="json") if quality is not None else None,
+        path=call.path,
     )

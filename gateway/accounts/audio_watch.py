@@ -1,62 +1,29 @@
-"""Notices that only one side of a call is heard: the complaint that PBX people hear most."""
+"""Notices that one side of a call is not heard, what PBX people complain of most, and says where it gets lost."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
+from gateway.accounts.call_path import PathWatch, Trouble
 from gateway.bridge.call import Call
+from gateway.domain.page_audio import PageAudio
 from gateway.domain.states import CallState
 
-OneWay = Literal["wa_to_sip", "sip_to_wa"] | None
-"""The direction that is silent; None: none, or both."""
-
-_LOOK_S: Final = 1.0
-_LOOKS: Final = 5  # seconds without a packet: beyond any loss, before people give up
-
-
-class OneWayWatch:
-    """Follows both directions' packet counts. No clock.
-
-    Args:
-        looks: how many looks in a row without a packet count as silence.
-    """
-
-    def __init__(self, looks: int = _LOOKS) -> None:
-        self._looks = looks
-        self._counts = (0, 0)
-        self._quiet = [0, 0]  # looks in a row without a packet
-        self._told: OneWay = None
-
-    def look(self, wa_to_sip: int, sip_to_wa: int, *, explained: bool) -> tuple[OneWay] | None:
-        """Take the counts of packets that came; give what is new to tell, None where nothing is.
-
-        Args:
-            wa_to_sip: packets that WhatsApp's side sent so far.
-            sip_to_wa: packets that the phone sent so far.
-            explained: a hold, a mute or the like explains silence.
-        """
-        counts = (wa_to_sip, sip_to_wa)
-        for n in (0, 1):
-            moved = counts[n] != self._counts[n]
-            self._quiet[n] = 0 if moved or explained else self._quiet[n] + 1
-        self._counts = counts
-        wa_silent, sip_silent = (quiet >= self._looks for quiet in self._quiet)
-        now: OneWay = None
-        if wa_silent != sip_silent:  # both silent is no one-way audio, but no audio: the legs' own watch has that
-            now = "wa_to_sip" if wa_silent else "sip_to_wa"
-        if now == self._told:
-            return None
-        self._told = now
-        return (now,)
+_LOOK_S: Final = 0.5
+_SILENT_S: Final = 2.4  # beyond any loss, and told in less than 3 s
+_LOOKS: Final = 4  # 2 s in which sound gets lost
+_PAGE_EVERY: Final = 2  # looks: the page knows its levels by the second
+_PAGE_S: Final = 0.4
 
 
 @asynccontextmanager
-async def watched_audio(call: Call, tell: Callable[[Call, OneWay], None]) -> AsyncIterator[None]:
+async def watched_audio(call: Call, tell: Callable[[Call, Trouble | None], None]) -> AsyncIterator[None]:
     """Watch over *call* beside the block; *tell* hears of a direction that falls silent, and that it is heard again."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(_watch(call, tell))
@@ -66,20 +33,33 @@ async def watched_audio(call: Call, tell: Callable[[Call, OneWay], None]) -> Asy
             task.cancel()
 
 
-async def _watch(call: Call, tell: Callable[[Call, OneWay], None]) -> None:
+async def _watch(call: Call, tell: Callable[[Call, Trouble | None], None]) -> None:
     try:
+        await call.active.wait()
         await _look(call, tell)
     except Exception:  # a call must not end because something about it could not be told
         structlog.get_logger(__name__).exception("audio_watch_failed")
 
 
-async def _look(call: Call, tell: Callable[[Call, OneWay], None]) -> None:
-    watch = OneWayWatch()
+async def _look(call: Call, tell: Callable[[Call, Trouble | None], None]) -> None:
+    watch, number = PathWatch(_SILENT_S, _LOOKS), 0
     while True:
         await asyncio.sleep(_LOOK_S)
-        if call.state is CallState.ACTIVE:
-            stats = call.media.query()
-            explained = call.media.held or call.control.held
-            news = watch.look(stats.wa_to_sip.packets, stats.sip_to_wa.packets, explained=explained)
-            if news is not None:
-                tell(call, news[0])
+        if call.state is not CallState.ACTIVE:
+            return
+        number += 1
+        explained = call.media.held or call.control.held or call.control.muted
+        page = await _page(call) if number % _PAGE_EVERY == 0 and not explained else None
+        news = watch.look(time.monotonic(), call.media.query(), page, explained=explained)
+        call.path = watch.path
+        if news is not None:
+            tell(call, news[0])
+
+
+async def _page(call: Call) -> PageAudio | None:
+    try:
+        async with asyncio.timeout(_PAGE_S):
+            return await call.media.look_at_page()
+    except Exception as error:  # a page that does not tell is no trouble of the sound
+        structlog.get_logger(__name__).debug("page_not_looked_at", error=type(error).__name__)
+        return None

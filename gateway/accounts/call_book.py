@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from gateway.accounts.audio_watch import OneWay
+from gateway.accounts.call_path import Trouble
 from gateway.accounts.call_quality import quality_of
 from gateway.bridge.call import Call
 from gateway.domain import termination as t
@@ -55,9 +55,14 @@ class CallBook:
         if call.state is not CallState.ENDED:
             self._events.publish(call.account_id, CallStateChanged(**parties(call), state=call.state))
 
-    def one_way(self, call: Call, silent: OneWay) -> None:
-        """Tell that one side's audio does not come in a call that is up, or comes again."""
-        self._events.publish(call.account_id, AudioOneWay(**parties(call), silent=silent))
+    def one_way(self, call: Call, trouble: Trouble | None) -> None:
+        """Tell that one side is not heard in a call that is up, and where its sound gets lost; or that it is again."""
+        silent, hop, why = (trouble.silent, trouble.hop, trouble.why) if trouble else (None, None, None)
+        if trouble:
+            self._log.warning("audio_one_way", call_id=call.call_id, silent=silent, hop=trouble.hop.value, why=why)
+        else:
+            self._log.info("audio_both_ways", call_id=call.call_id)
+        self._events.publish(call.account_id, AudioOneWay(**parties(call), silent=silent, hop=hop, why=why))
 
     def _count(self, call: Call) -> None:
         metrics, times, end = self._metrics, call.times, call.termination

@@ -7,6 +7,8 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final, NoReturn, TypeVar
 
 import structlog
@@ -25,12 +27,14 @@ from gateway.api.schemas import (
     CallRecordView,
     CallView,
     DtmfRequest,
+    HopView,
     KeysTaken,
     LiveCalls,
     MuteRequest,
     NoFields,
     OfferRequest,
     Party,
+    PathView,
     Phone,
     TransferRequest,
     TransferView,
@@ -39,6 +43,7 @@ from gateway.api.validation import invalid, parse_body
 from gateway.bridge.control import TransferState, WrongState
 from gateway.domain.bridge_config import FieldFault
 from gateway.domain.bridge_status import CallSummary
+from gateway.domain.hops import WHY, CallPath, Reading
 from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
 from gateway.events.quality import Quality
@@ -227,6 +232,18 @@ class _states:
             raise Problem(409, error.code, str(error), call_id=self._call_id, state=error.state.value) from None
 
 
+def _path_view(path: CallPath) -> PathView:
+    def shown(way: Sequence[Reading]) -> list[HopView]:
+        return [HopView(**asdict(one), silent=one.silent) for one in way]
+
+    return PathView(
+        wa_to_sip=shown(path.wa_to_sip),
+        sip_to_wa=shown(path.sip_to_wa),
+        broken=path.broken,
+        why=[WHY[hop] for hop in path.broken],
+    )
+
+
 def call_view(call: CallSummary) -> CallView:
     """Return a call in progress as the API shows it."""
     return CallView(
@@ -246,13 +263,14 @@ def call_view(call: CallSummary) -> CallView:
         if call.transfer
         else None,
         quality=Quality.model_validate(call.quality) if call.quality is not None else None,
+        path=_path_view(call.path) if call.path is not None else None,
         ending=None,
     )
 
 
 def _ended_view(record: CallRecordView) -> CallView:
     fields = {name: getattr(record, name) for name in CallView.model_fields if hasattr(record, name)}
-    return CallView(**fields, held=False, muted=False, transfer=None)
+    return CallView(**fields, held=False, muted=False, transfer=None, path=None)
 
 
 def _location(call_id: CallId) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 from gateway.bridge.control import TransferState
+from gateway.domain.hops import Hop
 from gateway.domain.offer import EXTENSION_PATTERN
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
@@ -111,6 +112,25 @@ class TransferView(Answer):
     state: TransferState
 
 
+class HopView(Answer):
+    """One place that the sound of a call passes, over about the last second."""
+
+    hop: Hop
+    packets: int | None = Field(description="That passed; of the page's own hops, frames; null where nobody counts")
+    level_dbfs: float | None = Field(description="How loud it was; null where nobody can tell")
+    silent: bool | None = Field(description="Whether nothing was to be heard")
+    delay_ms: float | None = Field(description="That it adds, or half of the round trip to its end")
+
+
+class PathView(Answer):
+    """The way of a call's sound."""
+
+    wa_to_sip: list[HopView]
+    sip_to_wa: list[HopView]
+    broken: list[Hop] = Field(description="Hops that nothing comes to, or at which sound becomes silence")
+    why: list[str] = Field(description="The same as sentences")
+
+
 class CallView(Answer):
     """A call, in progress or over."""
 
@@ -128,6 +148,7 @@ class CallView(Answer):
     muted: bool = Field(description="The WhatsApp side does not hear the phone")
     transfer: TransferView | None = Field(description="The latest transfer that this API was asked for")
     quality: Quality | None = Field(description="Figures of the audio so far; null where none was set up yet")
+    path: PathView | None = Field(description="Every hop of the sound; null where people do not hear each other")
     ending: Ending | None = Field(description="null while the call runs")
 
 

@@ -20,6 +20,7 @@ from gateway.bridge.presentation import Presentation
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
+from gateway.domain.hops import CallPath
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.states import CallEvent, CallState, Direction, Origin, Terminated, Terminating, next_call_state
 from gateway.domain.termination import Result, Termination
@@ -101,8 +102,10 @@ class Call:
         self.sip: SipLeg | None = None
         self.ringing: list[SipLeg] = []  # phones, until one of them answers
         self.other: SipLeg | None = None  # the leg that a transfer rings, or the one that it left
+        self.path: CallPath | None = None  # every hop of the sound, while people hear each other
         self.page: PageCall | None = None
         self.page_answered = False
+        self.active = asyncio.Event()  # both sides hear each other, or did
         self.page_ended = False
         self.control = CallControl(self)
         self._on_change = on_change
@@ -130,6 +133,7 @@ class Call:
                 self.times.ringing = now
             case CallState.ACTIVE:
                 self.times.answered = now
+                self.active.set()
             case CallState.ENDED:
                 self.times.ended = now
             case _:

@@ -10,7 +10,7 @@ import structlog
 from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError, PonteError
 from gateway.domain.ids import CallId
-from gateway.domain.page_audio import PageFigures, PageMeter
+from gateway.domain.page_audio import PageAudio, PageFigures, PageMeter
 from gateway.domain.termination import CLIENT_MEDIA_LOST, MEDIA_LOST, Termination
 from gateway.media.page_side import PageSide
 from gateway.media.plane import PLANE_LOST, MediaPlane, MediaStats, Negotiated, combined
@@ -208,10 +208,12 @@ class CallMedia:
         if self._open:
             self._plane.mute(self._call_id, duration_s)
 
-    async def look_at_page(self) -> None:
-        """Take one look at the sound in the page."""
-        if self._page_started and (look := await self._driver.audio()) is not None:
+    async def look_at_page(self) -> PageAudio | None:
+        """Take one look at the sound in the page; None where it does not tell, or the call is not its."""
+        look = await self._driver.audio() if self._page_started else None
+        if look is not None:
             self._page_meter.add(look)
+        return look
 
     @property
     def page_figures(self) -> PageFigures:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gateway.domain.hops import CallPath
 from gateway.domain.ids import CallId
 from gateway.domain.states import CallState, Direction, Origin
 
@@ -42,6 +43,7 @@ class CallSummary:
         transfer: where the SIP side is being moved to, or was, and how far that is;
             None where nobody asked for it.
         quality: figures of the audio so far, as records keep them; None before there is any.
+        path: every hop of the sound over the last second; None before people can hear each other.
     """
 
     id: CallId
@@ -59,6 +61,7 @@ class CallSummary:
     muted: bool = False
     transfer: tuple[str, str] | None = None
     quality: Mapping[str, Any] | None = None
+    path: CallPath | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,20 @@ class PageAudio:
         speaker_dbfs: level of what WhatsApp plays.
         wait_ms: how long sound waits in the jitter buffer before WhatsApp hears it; None where there is none in use.
         concealed_ms: sound that the page made up since it did not come, counted from some beginning.
+        mic_packets: that came to the jitter buffer, counted from some beginning; None where there is none in use.
+        speaker_frames: of sound that were taken from what WhatsApp plays, counted from the call's beginning.
+        mic_frames: of sound that WhatsApp was given.
+        speaker_taken: whether anything that WhatsApp plays is taken; None where the page does not tell.
     """
 
     mic_dbfs: float | None = None
     speaker_dbfs: float | None = None
     wait_ms: float | None = None
     concealed_ms: float | None = None
+    mic_packets: int | None = None
+    speaker_frames: int | None = None
+    mic_frames: int | None = None
+    speaker_taken: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

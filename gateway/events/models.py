@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
+from gateway.domain.hops import Hop
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
 from gateway.events.quality import Quality
@@ -111,12 +112,14 @@ class RegistrationStateChanged(Event):
 
 
 class AudioOneWay(_CallEvent):
-    """In a call that is up and not held, one side's audio does not come; or it comes again."""
+    """In a call that is up, neither held nor muted, one side is not heard for two seconds; or it is heard again."""
 
     type: ClassVar[str] = "audio.one_way"
     silent: Literal["wa_to_sip", "sip_to_wa"] | None = Field(
-        description="The direction without packets; null: both flow"
+        description="The direction that is not heard; null: both flow"
     )
+    hop: Hop | None = Field(description="Where its sound gets lost")
+    why: str | None = Field(description="The same as a sentence")
 
 
 class AccountStateChanged(Event):

@@ -37,6 +37,8 @@ class DirectionStats:
         muted: packets sent on as silence, since a key was being told or played.
         concealed_ms: sound made in the place of lost packets while converting; what passes is not concealed here.
         reorder_ms: how long packets are held back now while converting, to be put in order.
+        came_dbfs: loudest of what came in about the last second; None where nothing did, or its codec does not tell.
+        went_dbfs: the same of what was sent on.
         dropped: packets not sent on, by cause.
         dropped_payload_types: of those, how many by payload type.
     """
@@ -54,6 +56,8 @@ class DirectionStats:
     muted: int = 0
     concealed_ms: float = 0.0
     reorder_ms: int = 0
+    came_dbfs: float | None = None
+    went_dbfs: float | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     dropped_payload_types: Mapping[int, int] = field(default_factory=dict)
 
@@ -121,6 +125,8 @@ def _summed(earlier: DirectionStats, later: DirectionStats) -> DirectionStats:
         muted=earlier.muted + later.muted,
         concealed_ms=earlier.concealed_ms + later.concealed_ms,
         reorder_ms=later.reorder_ms,
+        came_dbfs=later.came_dbfs,
+        went_dbfs=later.went_dbfs,
         dropped=dict(Counter(earlier.dropped) + Counter(later.dropped)),
         dropped_payload_types=dict(Counter(earlier.dropped_payload_types) + Counter(later.dropped_payload_types)),
     )

@@ -12,6 +12,7 @@ from typing import Final
 from gateway.codecs.sound import SoundCodecs
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.conversion import Conversion, ConversionStats
+from gateway.media.ear import Ears
 from gateway.media.far import FarLoss
 from gateway.media.keys import KeyTap, KeyWatch, OnKey
 from gateway.media.link import LinkUser, MediaLink, OnLost
@@ -77,6 +78,7 @@ class RtpSession:
         self._keys_sent = 0  # by taps that were replaced
         self._closed = False
         self._to_wa.closed = self._to_sip.closed = "not_connected"
+        self._ears = Ears()
         link.attach(
             LinkUser(
                 self._from_peer, self._rtcp_received, self._to_wa.drop, self._to_wa.accepts,
@@ -228,11 +230,13 @@ class RtpSession:
         self._old_send, self._old_receive = {}, {}
 
     def _from_page(self, packet: bytes, now_s: float) -> None:
+        self._ears.page_came(packet)
         forwarded = self._to_sip.forward(packet, now_s)
         if forwarded is not None:
             self._to_peer(forwarded)
 
     def _to_peer(self, packet: bytes) -> None:
+        self._ears.sip_went(packet)
         if self._pack is None:
             self._send(packet)
             return
@@ -244,12 +248,15 @@ class RtpSession:
             self._to_sip.drop(cause)
 
     def _from_peer(self, packet: bytes, now_s: float) -> None:
+        self._ears.sip_came(packet)
         forwarded = self._to_wa.forward(packet, now_s)
         if forwarded is not None and self._port is not None:
+            self._ears.page_went(forwarded)
             self._port.send(forwarded)
 
     def _to_page(self, packet: bytes) -> None:
         if self._port is not None:
+            self._ears.page_went(packet)
             self._port.send(packet)
 
     def _rtcp_received(self, packet: bytes) -> bool:
@@ -291,9 +298,13 @@ class RtpSession:
         tap = self._to_sip.key_tap
         page = self._port.far_report() if isinstance(self._port, ReportingPort) else self._page_loss.last
         late_s, looks = self._late_s
+        of_page = dict(self._port.payload_types) if self._port is not None else {}
+        heard = self._ears.look(of_page, self.sdp.negotiated, time.monotonic())
         return MediaStats(
-            wa_to_sip=_direction_stats(self._to_sip, self._keys_sent + (tap.sender.events if tap is not None else 0)),
-            sip_to_wa=_direction_stats(self._to_wa, self._keys.keys if self._keys is not None else 0),
+            wa_to_sip=_direction_stats(
+                self._to_sip, self._keys_sent + (tap.sender.events if tap is not None else 0), heard.wa_to_sip
+            ),
+            sip_to_wa=_direction_stats(self._to_wa, self._keys.keys if self._keys is not None else 0, heard.sip_to_wa),
             round_trip_ms=None if trip is None else trip * 1000,
             peer_lost=self._reporter.peer_lost,
             peer_jitter_ms=self._reporter.peer_jitter * 1000 / self._to_sip.outgoing.clock_rate_hz,
@@ -325,7 +336,7 @@ class RtpSession:
         await self.link.close()
 
 
-def _direction_stats(path: PacketPath, keys: int) -> DirectionStats:
+def _direction_stats(path: PacketPath, keys: int, heard: tuple[float | None, float | None]) -> DirectionStats:
     reception = path.reception
     converted = path.conversion.stats() if path.conversion is not None else ConversionStats()
     dropped = Counter(path.dropped)
@@ -344,6 +355,8 @@ def _direction_stats(path: PacketPath, keys: int) -> DirectionStats:
         muted=path.muted,
         concealed_ms=converted.concealed_ms,
         reorder_ms=converted.reorder_ms,
+        came_dbfs=heard[0],
+        went_dbfs=heard[1],
         dropped=dict(dropped),
         dropped_payload_types=dict(path.dropped_types),
     )

@@ -236,12 +236,13 @@ def parse_link_code(data: object) -> LinkCode:
 
 class _Level(_Wire):
     rms_dbfs: Annotated[float, Field(strict=False)] | None = None
+    frames: int | None = None
 
 
 class _Buffer(_Wire):
     wait_ms: Annotated[float, Field(strict=False)]
     concealed_ms: Annotated[float, Field(strict=False)]
-    short_ms: Annotated[float, Field(strict=False)] = 0.0
+    packets: int | None = None
 
 
 class _Stats(_Wire):
@@ -249,6 +250,8 @@ class _Stats(_Wire):
     speaker: _Level | None = None
     jitter_buffer_ms: Annotated[float, Field(strict=False)] | None = None
     mic_buffer: _Buffer | None = None
+    worklet: str = "plain"
+    speaker_taken: bool | None = None
 
 
 def parse_audio(data: object) -> PageAudio:
@@ -263,7 +266,11 @@ def parse_audio(data: object) -> PageAudio:
         mic_dbfs=stats.mic.rms_dbfs if stats.mic is not None else None,
         speaker_dbfs=stats.speaker.rms_dbfs if stats.speaker is not None else None,
         wait_ms=buffer.wait_ms if buffer is not None else stats.jitter_buffer_ms,
-        concealed_ms=buffer.concealed_ms + buffer.short_ms if buffer is not None else None,
+        concealed_ms=buffer.concealed_ms if buffer is not None else None,
+        mic_packets=buffer.packets if buffer is not None else None,
+        speaker_frames=stats.speaker.frames if stats.speaker is not None and stats.worklet == "wasm" else None,
+        speaker_taken=stats.speaker_taken,
+        mic_frames=stats.mic.frames if stats.mic is not None and stats.worklet == "wasm" else None,
     )
 
 

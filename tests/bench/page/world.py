@@ -139,11 +139,11 @@ class Bridged:
     router: PacketRouter
     events: list[dict[str, Any]]
     answered_s: float = 0.0  # wall clock, of the last call: the phone's 200, as it were
-    _calls: int = 0
+    calls: int = 0
 
     async def call(self, phone_port: int, *, ptime_ms: int = 20) -> tuple[str, int]:
         """See `Line`."""
-        self._calls += 1
+        self.calls += 1
         del self.events[:]
         call_id = await self.stand_in.ring(CALLER)
         await until(lambda: any(one["type"] == "call.incoming" for one in self.events), "an incoming call")
@@ -163,7 +163,7 @@ class Bridged:
 
     @property
     def _call_id(self) -> CallId:
-        return CallId(f"bench-{self._calls}")
+        return CallId(f"bench-{self.calls}")
 
     async def hang_up(self) -> None:
         """See `Line`."""

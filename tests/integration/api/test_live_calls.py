@@ -13,6 +13,7 @@ import pytest
 from gateway.api.app import create_app
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import CallSummary
+from gateway.domain.hops import CallPath, Hop, Reading
 from gateway.domain.ids import CallId
 from gateway.domain.offer import CallNotPossible, parse_extension
 from gateway.domain.states import CallState, Direction, Origin
@@ -38,6 +39,10 @@ async def control(api: Api) -> FakeControl:
             CallId("c1"), Direction.WHATSAPP_TO_SIP, CallState.ACTIVE, "5511987654321", START, START, ringing_at=START,
             origin=Origin.WHATSAPP, peer_name="Ana", sip_user="6001", sip_name="Desk", held=True,
             transfer=("6002", "trying"), quality=QUALITY,
+            path=CallPath(
+                (Reading(Hop.PAGE_SPEAKER, 4000, -20.0), Reading(Hop.PAGE_TO_GATEWAY, 0, None, 1.5)),
+                (Reading(Hop.PHONE_TO_GATEWAY, 50, -90.0),),
+            ),
         ),
     )  # fmt: skip
     await api.store.configs.save(api.account, BridgeConfig(enabled=True, sip_server="pbx.example.com:5070"))
@@ -52,6 +57,17 @@ async def test_a_call_in_progress(api: Api, control: FakeControl) -> None:
         "created_at": "2026-11-23T12:00:00.000Z", "ringing_at": "2026-11-23T12:00:00.000Z",
         "answered_at": "2026-11-23T12:00:00.000Z", "ended_at": None, "held": True, "muted": False,
         "transfer": {"extension": "6002", "state": "trying"}, "quality": QUALITY, "ending": None,
+            "path": {
+                "wa_to_sip": [
+                    {"hop": "page_speaker", "packets": 4000, "level_dbfs": -20.0, "silent": False, "delay_ms": None},
+                    {"hop": "page_to_gateway", "packets": 0, "level_dbfs": None, "silent": None, "delay_ms": 1.5},
+                ],
+                "sip_to_wa": [
+                    {"hop": "phone_to_gateway", "packets": 50, "level_dbfs": -90.0, "silent": True, "delay_ms": None},
+                ],
+                "broken": ["page_to_gateway"],
+                "why": ["the page's sound does not come over WebRTC to Ponte"],
+            },
     }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.accounts.audio_watch import OneWayWatch
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.events.hub import event_id, parse_event_id
 from gateway.events.models import EVENTS, CallStateChanged, PageStateChanged
@@ -44,22 +43,3 @@ def test_the_documentation_is_that_of_the_models() -> None:
 
     text = Path("docs/events.md").read_text(encoding="utf-8")
     assert documented(text) == text, "run: python -m tests.support.event_docs"
-
-
-def test_one_way_audio_is_told_once_and_taken_back() -> None:
-    watch = OneWayWatch(looks=3)
-    told = []
-    wa, sip = 0, 0
-    for _ in range(6):  # the phone does not send
-        wa += 50
-        told.append(watch.look(wa, sip, explained=False))
-    assert told == [None, None, ("sip_to_wa",), None, None, None]
-    sip += 50
-    assert watch.look(wa + 50, sip, explained=False) == (None,)
-
-
-def test_silence_that_is_explained_or_on_both_sides_is_not_one_way_audio() -> None:
-    watch = OneWayWatch(looks=2)
-    assert [watch.look(50 * n, 0, explained=True) for n in range(1, 6)] == [None] * 5
-    watch = OneWayWatch(looks=2)
-    assert [watch.look(0, 0, explained=False) for _ in range(5)] == [None] * 5

@@ -13,6 +13,8 @@ import { Tap, type TapParts } from './tap.ts';
 export interface Stats {
   readonly mic: MeterStats;
   readonly speaker: MeterStats;
+  /** Whether anything that the page plays is taken and sent. */
+  readonly speaker_taken: boolean;
   readonly worklet: 'wasm' | 'plain';
   readonly ice: string;
   /** Wait in Chrome's jitter buffer since the last call of stats(), the largest part of the delay towards WhatsApp. */
@@ -168,6 +170,7 @@ export class Engine {
     return {
       mic: figures(this.microphone.meter),
       speaker: figures(this.speaker.meter),
+      speaker_taken: this.speaker.taken,
       worklet,
       ice: this.peer.ice,
       jitter_buffer_ms: await this.peer.jitterBufferMs(),

@@ -82,6 +82,11 @@ export class Speaker {
     return this.current?.stage.path ?? 'plain';
   }
 
+  /** Whether anything that the page plays is taken. */
+  get taken(): boolean {
+    return this.current !== null;
+  }
+
   start(): void {
     if (!this.started) {
       this.startedAt = performance.now();
