@@ -66,6 +66,10 @@ class WasmBuffer:
         self._wasm.call("media_jitter_read", 7, frames)
         return self._wasm.read_floats(self._wasm.call("media_input", 7), frames)
 
+    def skip(self, frames: int) -> None:
+        """Have the next frames made, and look at none of them."""
+        self._wasm.call("media_jitter_read", 7, frames)
+
     def stats(self) -> dict[str, float]:
         return {name: self._wasm.call("media_jitter_stat", i) for i, name in enumerate(STATS)}
 
