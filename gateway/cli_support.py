@@ -15,7 +15,7 @@ from gateway.store.store import Store
 
 T = TypeVar("T")
 
-STORE_SETTINGS: Final = ("state_dir", "database_url", "secret_key_file")
+STORE_SETTINGS: Final = ("state_dir", "database_url", "secret_key_file", "recording_dir")
 
 
 def add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:

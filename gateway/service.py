@@ -150,6 +150,7 @@ async def serve(
                 keep_tidy(
                     store,
                     call_days=settings.call_retention_days,
+                    recording_days=settings.recording_retention_days,
                     event_days=settings.event_retention_days,
                     event_keep=settings.event_log_size,
                 ),

@@ -11,11 +11,12 @@ import structlog
 
 from gateway.accounts.audio_watch import watched_audio
 from gateway.accounts.build_watch import Builds, NoBuilds
-from gateway.accounts.call_book import CallBook
+from gateway.accounts.call_book import CallBook, recording_of
 from gateway.accounts.call_quality import metered, quality_of
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_link import Line, PageLink
 from gateway.accounts.page_session import PageSession
+from gateway.accounts.recording import recorded
 from gateway.accounts.sip_side import with_instance
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
@@ -23,6 +24,7 @@ from gateway.bridge.control import CallControl
 from gateway.bridge.flows import click_to_call, sip_to_whatsapp, whatsapp_to_sip
 from gateway.bridge.phones import click_to_phones, whatsapp_to_phones
 from gateway.bridge.presentation import Presentation
+from gateway.bridge.recording import RecordingRule
 from gateway.bridge.sip_leg import refuse
 from gateway.domain import termination as t
 from gateway.domain.bridge_config import BridgeConfig
@@ -59,6 +61,7 @@ class AccountContext:
         limits: the time-outs of calls.
         presentation: gives the rules of numbers and identities for a configuration.
         endpoint_settings: turns a configuration into the SIP side's settings.
+        recording: how an account's calls are recorded; None: they cannot be.
     """
 
     sip: SipStack
@@ -70,6 +73,7 @@ class AccountContext:
     presentation: Callable[[BridgeConfig], Presentation]
     endpoint_settings: Callable[[BridgeConfig], EndpointSettings]
     builds: Builds = field(default_factory=NoBuilds)
+    recording: Callable[[AccountId], RecordingRule | None] = lambda account: None
 
 
 class Account:
@@ -378,6 +382,8 @@ class Account:
             on_change=self._call_changed,
             presentation=self._context.presentation(self._config),
             origin=origin,
+            recording=self._context.recording(self.account_id),
+            on_recording=self._context.book.recording,
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call
@@ -402,7 +408,7 @@ class Account:
             await asyncio.wait([before])
         try:
             self._context.book.begin(call)
-            async with watched_audio(call, self._context.book.one_way), metered(call):
+            async with watched_audio(call, self._context.book.one_way), metered(call), recorded(call):
                 await call.run(flow)
         finally:
             self._context.book.end(call)
@@ -445,4 +451,5 @@ def _summary(call: Call) -> CallSummary:
         transfer=(transfer.extension, transfer.state.value) if transfer else None,
         quality=quality.model_dump(mode="json") if quality is not None else None,
         path=call.path,
+        recording=recording_of(call),
     )

@@ -10,14 +10,18 @@ import structlog
 from gateway.accounts.call_path import Trouble
 from gateway.accounts.call_quality import quality_of
 from gateway.bridge.call import Call
+from gateway.bridge.recording import Told
 from gateway.domain import termination as t
+from gateway.domain.ids import CallId
+from gateway.domain.recording import RecordingState
 from gateway.domain.states import CallState, Origin
 from gateway.events.hub import EventHub
-from gateway.events.models import AudioOneWay, CallEnded, CallIncoming, CallStateChanged
+from gateway.events.models import AudioOneWay, CallEnded, CallIncoming, CallRecording, CallStateChanged
 from gateway.ops.metrics import Metrics
 from gateway.store.calls import CallRecord, merge_record
 from gateway.store.journal import Journal
 
+_RECORDING_OVER = frozenset({RecordingState.DONE, RecordingState.FAILED})
 _PERSONAL = frozenset({"whatsapp_number", "whatsapp_name", "sip_user", "sip_name"})
 
 
@@ -34,6 +38,7 @@ class CallBook:
         self._journal = journal
         self._metrics = metrics
         self._events = events
+        self._recorded: dict[CallId, int] = {}  # bytes that were counted, of recordings that may go on
         self._log = structlog.get_logger("ponte.calls")
 
     def begin(self, call: Call) -> None:
@@ -46,9 +51,38 @@ class CallBook:
     def end(self, call: Call) -> None:
         """Write down how *call* ended."""
         self._metrics.calls_active.dec()
+        self._recorded.pop(call.call_id, None)
+        if call.recording.status is not None and call.recording.status.dropped:
+            dropped = call.recording.status.dropped
+            self._metrics.audio_frames_dropped.labels("recording", "disk_slow").inc(dropped)
         self._count(call)
         self._save(call)
         self._events.publish(call.account_id, _ended(call))  # after the record: the journal keeps the order
+
+    def recording(self, call: Call, told: Told) -> None:
+        """Write down and tell what becomes of the recording of *call*."""
+        metrics, status = self._metrics, call.recording.status
+        if status is None:
+            return
+        if told != "started":
+            metrics.recording_bytes.inc(max(0, status.bytes - self._recorded.pop(call.call_id, 0)))
+            if status.state not in _RECORDING_OVER:
+                self._recorded[call.call_id] = status.bytes
+        metrics.recordings.labels(told, status.reason).inc()
+        self._save(call)
+        self._events.publish(
+            call.account_id,
+            CallRecording(
+                **parties(call),
+                state=told,
+                file=status.file,
+                format=status.format.value,
+                duration_s=status.duration_s,
+                bytes=status.bytes,
+                reason=status.reason,
+                detail=status.detail,
+            ),
+        )
 
     def changed(self, call: Call) -> None:
         """Tell that *call* came into another state; its end is told by `end`."""
@@ -156,7 +190,26 @@ def record_of(call: Call) -> CallRecord:
         sip_user=call.sip_user or None,
         sip_name=call.sip_name or None,
         quality=quality.model_dump(mode="json") if quality is not None else None,
+        recording=recording_of(call),
     )
+
+
+def recording_of(call: Call) -> dict[str, object] | None:
+    """What is kept of a call's recording; `gateway.api.schemas.Recording` is its schema."""
+    status = call.recording.refresh(call.media.query().recording)
+    started = call.recording.started_at
+    if status is None:
+        return None
+    return {
+        "file": status.file,
+        "format": status.format.value,
+        "state": status.state.value,
+        "duration_s": status.duration_s,
+        "bytes": status.bytes,
+        "started_at": started.isoformat() if started is not None else None,
+        "reason": status.reason,
+        "detail": status.detail,
+    }
 
 
 def _loggable(record: CallRecord) -> dict[str, object]:

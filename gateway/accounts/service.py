@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from gateway.accounts.build_watch import BuildSettings
 from gateway.accounts.call_book import CallBook
 from gateway.accounts.page_config import PageLinkSettings
 from gateway.accounts.profiles import profile_folder
+from gateway.accounts.recording import recording_rule
 from gateway.accounts.registry import AccountRegistry
 from gateway.accounts.removals import following_removals
 from gateway.accounts.sip_side import endpoint_settings, stack_settings
@@ -23,6 +25,7 @@ from gateway.config import Settings
 from gateway.domain import termination as t
 from gateway.domain.ids import AccountId
 from gateway.events.hub import EventHub
+from gateway.media.announcement import load_sound
 from gateway.media.built_in import ClientSettings, PlaneSettings
 from gateway.media.plane import MediaPlane
 from gateway.media.rtpengine.plane import RtpenginePlane, RtpengineSettings
@@ -42,6 +45,8 @@ async def open_accounts(
 ) -> AsyncIterator[AccountRegistry]:
     """Run the stored accounts inside the block; see `gateway.api.deps.OpenAccounts`."""
     await store.calls.close_open(datetime.now(UTC), t.INTERNAL)
+    if settings.recording_sound is not None:
+        await asyncio.to_thread(load_sound, settings.recording_sound)  # a file that cannot be read stops the start
     async with (
         _media_plane(settings, metrics, health) as media,
         _running(settings, store, metrics, events, media) as registry,
@@ -110,6 +115,7 @@ async def _running(
             book=CallBook(store.journal, metrics, events),
             page=page_link_settings(settings),
             builds=store.builds,
+            recording=lambda account: recording_rule(settings, account),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
             presentation=lambda _: presentation,
             endpoint_settings=lambda config: endpoint_settings(config, settings),

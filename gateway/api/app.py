@@ -23,6 +23,7 @@ from gateway.api.live_calls import LiveCallEndpoints
 from gateway.api.middleware import RequestMiddleware
 from gateway.api.openapi import describe
 from gateway.api.problems import on_http_exception, on_ponte_error
+from gateway.api.recordings import RecordingEndpoints
 from gateway.api.session import SessionEndpoints
 from gateway.api.webhooks import WebhookEndpoints
 from gateway.domain.errors import PonteError
@@ -41,6 +42,7 @@ def create_app(deps: ApiDeps) -> Starlette:
     accounts = AccountEndpoints(deps)
     bridge = BridgeEndpoints(deps)
     calls = CallEndpoints(deps)
+    recordings = RecordingEndpoints(deps)
     session = SessionEndpoints(deps)
     limits = Limits(deps.requests_per_s, deps.offers_per_min)
     live = LiveCallEndpoints(deps, limits)
@@ -81,6 +83,7 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/calls.csv", GET=calls.export),
             _route("/calls/erase", POST=calls.erase),
             _route("/calls/{id}", GET=calls.get_call),
+            _route("/calls/{id}/recording", GET=recordings.get, DELETE=recordings.delete),
             _route("/events", GET=events.get),
             WebSocketRoute("/events", events.socket),
             _route("/webhooks", GET=hooks.list_hooks, POST=hooks.create),

@@ -41,6 +41,14 @@ class Control(Protocol):
     def transfer(self, extension: str, uri: str) -> object:
         """Ring another phone by the PBX, and give it the phone's place when it answers."""
 
+    async def record(self, recording: bool) -> None:
+        """Record the call from now on, or no more.
+
+        Raises:
+            RecordingUnavailable: calls are not recorded here.
+            RecordingFailed: it cannot be written.
+        """
+
 
 class Session(Protocol):
     """An account's WhatsApp session: `gateway.accounts.page_session.PageSession`.

@@ -36,6 +36,8 @@ from gateway.api.schemas import (
     Party,
     PathView,
     Phone,
+    Recording,
+    RecordRequest,
     TransferRequest,
     TransferView,
 )
@@ -46,6 +48,7 @@ from gateway.domain.bridge_status import CallSummary
 from gateway.domain.hops import WHY, CallPath, Reading
 from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
+from gateway.domain.recording import RecordingFailed, RecordingUnavailable
 from gateway.events.quality import Quality
 from gateway.protocol.sip.target import parse_sip_server
 from gateway.protocol.sip.text import sip_uri
@@ -172,11 +175,16 @@ class LiveCallEndpoints:
         return await self._answer(account, call_id, 202)
 
     async def record(self, request: Request) -> Response:
-        """``POST /call/{id}/record``: refused, since there is nothing yet that records."""
-        account, call_id, _ = await self._control(request)
-        view = await self._view(account, call_id)
-        text = "This version of Ponte does not record calls"
-        raise Problem(409, "recording_unavailable", text, call_id=call_id, state=view.state.value)
+        """``POST /call/{id}/record``: begin, stop and go on."""
+        account, call_id, control = await self._control(request)
+        wanted = await self._body(request, RecordRequest)
+        with _states(call_id):
+            try:
+                await control.record(wanted.recording)
+            except (RecordingUnavailable, RecordingFailed) as error:
+                state = (await self._view(account, call_id)).state.value
+                raise Problem(409, error.code, str(error), call_id=call_id, state=state) from None
+        return await self._answer(account, call_id)
 
     async def _control(self, request: Request) -> tuple[AccountId, CallId, Control]:
         account = await authenticate(request, self._deps.store.keys)
@@ -264,6 +272,7 @@ def call_view(call: CallSummary) -> CallView:
         else None,
         quality=Quality.model_validate(call.quality) if call.quality is not None else None,
         path=_path_view(call.path) if call.path is not None else None,
+        recording=Recording.model_validate(call.recording) if call.recording is not None else None,
         ending=None,
     )
 

@@ -84,10 +84,7 @@ OPERATIONS: Final = (
     _action("mute", "Send silence to the WhatsApp side, or end that", s.MuteRequest),
     _action("dtmf", "Play telephone keys to the WhatsApp side", s.DtmfRequest, {202: s.KeysTaken}),
     _action("transfer", "Move the phone's side to another extension", s.TransferRequest, {202: s.CallView}),
-    Operation(
-        "post", "/call/{id}/record", "calls", "recordCall", "Refused: this version does not record", {},
-        errors=(404, 409),
-    ),
+    _action("record", "Record the call, stop that, or go on", s.RecordRequest),
     Operation(
         "get", "/calls", "records", "listCalls", "Call records, newest first", {200: s.CallList}, query=s.CallsQuery,
         errors=(400,),
@@ -98,6 +95,14 @@ OPERATIONS: Final = (
     ),
     Operation(
         "get", "/calls/{id}", "records", "getCall", "One call record", {200: s.CallRecordView}, errors=(404,)
+    ),
+    Operation(
+        "get", "/calls/{id}/recording", "records", "getRecording", "The sound of a call; takes Range",
+        {200: "audio/ogg"}, errors=(404, 409),
+    ),
+    Operation(
+        "delete", "/calls/{id}/recording", "records", "deleteRecording", "Delete the sound of a call; its record stays",
+        {204: None}, errors=(404, 409),
     ),
     Operation(
         "post", "/calls/erase", "records", "eraseCalls", "Delete what is stored of one person", {200: s.Erased},

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from gateway.bridge.control import TransferState
 from gateway.domain.hops import Hop
 from gateway.domain.offer import EXTENSION_PATTERN
+from gateway.domain.recording import RecordingFormat, RecordingState
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
 from gateway.events.models import EVENTS, Envelope, Instant
@@ -80,10 +81,20 @@ class Ending(Answer):
 
 
 class Recording(Answer):
-    """What a recording left. No call is recorded yet."""
+    """A call's recording."""
 
-    file: str = Field(description="Name of the file")
-    duration_s: float
+    file: str = Field(description="Name of the file; GET /calls/{id}/recording gives it")
+    format: RecordingFormat = RecordingFormat.OPUS
+    state: RecordingState | Literal["deleted"] = Field(
+        default=RecordingState.DONE,
+        description="`recording`; `stopped`, which may be begun again; `done`; `failed` before the call's end; "
+        "`interrupted`: the gateway died in the call, and the file is whole up to the last second; `deleted`",
+    )
+    duration_s: float = Field(description="Of the sound in the file")
+    bytes: int = 0
+    started_at: Instant | None = None
+    reason: str = Field(default="", description="Why it failed, for example disk_full")
+    detail: str = Field(default="", description="The same for people")
 
 
 class CallRecordView(Answer):
@@ -149,6 +160,7 @@ class CallView(Answer):
     transfer: TransferView | None = Field(description="The latest transfer that this API was asked for")
     quality: Quality | None = Field(description="Figures of the audio so far; null where none was set up yet")
     path: PathView | None = Field(description="Every hop of the sound; null where people do not hear each other")
+    recording: Recording | None
     ending: Ending | None = Field(description="null while the call runs")
 
 
@@ -201,6 +213,12 @@ class MuteRequest(Request):
     """Whether the WhatsApp side is to hear the phone."""
 
     muted: StrictBool = True
+
+
+class RecordRequest(Request):
+    """Whether the call is to be recorded."""
+
+    recording: StrictBool = True
 
 
 class DtmfRequest(Request):

@@ -17,6 +17,7 @@ import structlog
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.control import CallControl, Ended
 from gateway.bridge.presentation import Presentation
+from gateway.bridge.recording import CallRecording, RecordingRule, Told
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
@@ -71,6 +72,8 @@ class Call:
         on_change: called after each change of state.
         presentation: how the WhatsApp side is shown to the PBX.
         origin: who asked for the call; None: who placed it.
+        recording: whether and how it is recorded; None: it cannot be.
+        on_recording: told of what becomes of its recording.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class Call:
         on_change: Callable[[Call], None],
         presentation: Presentation | None = None,
         origin: Origin | None = None,
+        recording: RecordingRule | None = None,
+        on_recording: Callable[[Call, Told], None] = lambda call, told: None,
     ) -> None:
         self.call_id = call_id
         self.account_id = account_id
@@ -108,6 +113,7 @@ class Call:
         self.active = asyncio.Event()  # both sides hear each other, or did
         self.page_ended = False
         self.control = CallControl(self)
+        self.recording = CallRecording(call_id, media, recording, lambda told: on_recording(self, told))
         self._on_change = on_change
         self._log = structlog.get_logger("ponte.call")
 
@@ -197,6 +203,7 @@ class Call:
                 self.bounded("page", self._close_page()),
             )
             self.stats = await self.media.close()
+            self.recording.ended(self.stats.recording if self.stats is not None else None)
         finally:
             self.enter(Terminated())
             self._log_canonical(termination)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -11,6 +12,7 @@ from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError, PonteError
 from gateway.domain.ids import CallId
 from gateway.domain.page_audio import PageAudio, PageFigures, PageMeter
+from gateway.domain.recording import RecordingSpec, RecordingStatus
 from gateway.domain.termination import CLIENT_MEDIA_LOST, MEDIA_LOST, Termination
 from gateway.media.page_side import PageSide
 from gateway.media.plane import PLANE_LOST, MediaPlane, MediaStats, Negotiated, combined
@@ -44,6 +46,7 @@ class CallMedia:
         self._open = False
         self._page_started = False
         self._page_meter = PageMeter()
+        self._moving = asyncio.Lock()  # a recording is begun in one session, and moved to another, but not both at once
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
         self._log = structlog.get_logger("ponte.call")
         self.negotiated: Negotiated | None = None
@@ -146,10 +149,12 @@ class CallMedia:
         if self._beside is None or self._beside_negotiated is None:
             raise LocalProtocolError("There is no other leg whose media is agreed on")
         # the first session lets the page go before the second takes it
-        self._left = combined(self._left, await self._plane.delete(self._call_id))
-        self._call_id, self._beside = self._beside, None
-        self.negotiated, self._beside_negotiated = self._beside_negotiated, None
-        self.connect()
+        async with self._moving:
+            self._plane.move_recording(self._call_id, self._beside)
+            self._left = combined(self._left, await self._plane.delete(self._call_id))
+            self._call_id, self._beside = self._beside, None
+            self.negotiated, self._beside_negotiated = self._beside_negotiated, None
+            self.connect()
 
     async def drop_beside(self) -> None:
         """Free what a transfer that failed had opened."""
@@ -207,6 +212,16 @@ class CallMedia:
     def _mute(self, duration_s: float) -> None:
         if self._open:
             self._plane.mute(self._call_id, duration_s)
+
+    async def record(self, spec: RecordingSpec, on_failed: Callable[[RecordingStatus], None]) -> RecordingStatus:
+        """Record the call; also over a transfer. See `MediaPlane.record`."""
+        async with self._moving:
+            return await self._plane.record(self._call_id, spec, on_failed)
+
+    async def stop_recording(self) -> RecordingStatus | None:
+        """Record no more for now."""
+        async with self._moving:
+            return await self._plane.stop_recording(self._call_id)
 
     async def look_at_page(self) -> PageAudio | None:
         """Take one look at the sound in the page; None where it does not tell, or the call is not its."""

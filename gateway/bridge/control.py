@@ -167,6 +167,17 @@ class CallControl:
         self._transfers.put_nowait(wanted)
         return wanted
 
+    async def record(self, recording: bool) -> None:
+        """Record the call from now on, or no more.
+
+        Raises:
+            WrongState: the call is not up.
+            RecordingUnavailable: calls are not recorded here.
+            RecordingFailed: it cannot be written.
+        """
+        self._active("be recorded")
+        await (self._call.recording.start() if recording else self._call.recording.stop())
+
     def _silence(self) -> None:
         self._call.media.silence(wa_to_sip=self.held, sip_to_wa=self.held or self.muted)
 

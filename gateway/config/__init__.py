@@ -23,6 +23,7 @@ from gateway.config.logs import LogSettings
 from gateway.config.media import MediaSettings
 from gateway.config.numbers import NumberSettings
 from gateway.config.page import PageSettings
+from gateway.config.recording import RecordingSettings
 from gateway.config.sip import SipSettings
 from gateway.config.store import StoreSettings
 from gateway.domain.errors import ConfigError
@@ -38,8 +39,8 @@ _OTHER_VARIABLES: Final = frozenset({CONFIG_FILE_VARIABLE, "PONTE_API_KEY"})  # 
 # The fields of the last class come first in `ponte serve --help`. Validators of all of them need names of their own:
 # one that has the name of another replaces it.
 class Settings(
-    LogSettings, StoreSettings, PageSettings, CallSettings, NumberSettings, MediaSettings, SipSettings, ApiSettings,
-    BaseSettings,
+    LogSettings, StoreSettings, RecordingSettings, PageSettings, CallSettings, NumberSettings, MediaSettings,
+    SipSettings, ApiSettings, BaseSettings,
 ):  # fmt: skip
     """The settings of one gateway process. Each default says its unit, where it has one, and its reason."""
 
@@ -51,6 +52,11 @@ class Settings(
         hide_input_in_errors=True,  # a mistyped secret must not end up in the error text
         validate_default=True,
     )
+
+    @property
+    def effective_recording_dir(self) -> Path:
+        """The folder of recordings with the default filled in."""
+        return self.recording_dir or self.state_dir / "recordings"
 
     @classmethod
     def settings_customise_sources(

@@ -42,6 +42,7 @@ class CallSummary:
         muted: the WhatsApp side does not hear the phone.
         transfer: where the SIP side is being moved to, or was, and how far that is;
             None where nobody asked for it.
+        recording: where its recording is, as records keep it; None where there is none.
         quality: figures of the audio so far, as records keep them; None before there is any.
         path: every hop of the sound over the last second; None before people can hear each other.
     """
@@ -62,6 +63,7 @@ class CallSummary:
     transfer: tuple[str, str] | None = None
     quality: Mapping[str, Any] | None = None
     path: CallPath | None = None
+    recording: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,13 +75,19 @@ class CallEnded(_CallEvent):
     quality: Quality | None = Field(default=None, description="Figures of the audio; null where none was set up")
 
 
-class CallRecording(Event):
-    """A call's recording is ready. Nothing records yet: this event does not come."""
+class CallRecording(_CallEvent):
+    """A call's recording began, stopped or failed. One that was stopped may begin again, in the same file."""
 
     type: ClassVar[str] = "call.recording"
-    call_id: str
-    file: str
-    duration_s: float
+    state: Literal["started", "stopped", "failed"] = Field(
+        description="`stopped` also at the call's end; `failed`: it ended before, and the call goes on"
+    )
+    file: str = Field(description="Name of the file; GET /calls/{id}/recording gives it")
+    format: Literal["opus", "wav"]
+    duration_s: float = Field(description="Of the sound in the file")
+    bytes: int
+    reason: str = Field(description="Why it failed: disk_full, file_too_big, not_allowed, disk_error, …; else empty")
+    detail: str = Field(description="The same for people")
 
 
 class PageStateChanged(Event):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from gateway.domain.ids import CallId
+from gateway.domain.recording import RecordingSpec, RecordingStatus, RecordingUnavailable
 from gateway.media.keys import OnKey
 from gateway.media.link import OnLost
 from gateway.media.page_side import PageSide
@@ -80,6 +81,7 @@ class MediaStats:
         last_rtp_s: monotonic instant of the SIP peer's last RTP packet, of any payload type, on hold too; None before
             the first.
         last_rtcp_s: the same of its RTCP.
+        recording: what a recording of the call is, or at its end left; None where there is none.
     """
 
     wa_to_sip: DirectionStats = field(default_factory=DirectionStats)
@@ -94,6 +96,7 @@ class MediaStats:
     source_moves: int = 0
     last_rtp_s: float | None = None
     last_rtcp_s: float | None = None
+    recording: RecordingStatus | None = None
 
 
 def combined(earlier: MediaStats | None, later: MediaStats) -> MediaStats:
@@ -201,6 +204,32 @@ class MediaPlane(Protocol):
 
     def silence(self, call_id: CallId, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
         """Send silence instead of the audio of these directions from now on; of the others, the audio again."""
+
+    async def record(
+        self, call_id: CallId, spec: RecordingSpec, on_failed: Callable[[RecordingStatus], None]
+    ) -> RecordingStatus:
+        """Record a call from now on, or go on with its recording after `stop_recording`, in the same file.
+
+        Args:
+            call_id: the call.
+            spec: how; of a recording that goes on only its announcement counts.
+            on_failed: told once where the recording fails later (a full disk, for example); the call goes on.
+
+        Returns:
+            Where it is; FAILED where it could not begin, which is then not told again.
+
+        Raises:
+            RecordingUnavailable: this plane does not record.
+        """
+        raise RecordingUnavailable("This media plane does not record calls")
+
+    async def stop_recording(self, call_id: CallId) -> RecordingStatus | None:
+        """Write what was heard so far, and no more; None where there is no recording."""
+        return None
+
+    def move_recording(self, call_id: CallId, to: CallId) -> None:
+        """Go on with a call's recording in another session, which the call goes on with; before `delete`."""
+        return
 
     def query(self, call_id: CallId) -> MediaStats:
         """Return the figures of a call, up to a second old; none yet for one that the plane does not know."""

@@ -6,6 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -14,6 +15,7 @@ from gateway.domain.codecs import CODECS
 from gateway.domain.errors import LocalProtocolError
 from gateway.domain.finish import finish
 from gateway.domain.ids import CallId
+from gateway.domain.recording import RecordingSpec, RecordingStatus
 from gateway.media.keys import OnKey
 from gateway.media.link import MediaLink, OnLost, is_webrtc
 from gateway.media.lock import LockRules
@@ -21,6 +23,7 @@ from gateway.media.page_side import LegFactory, PagePort, PageSide
 from gateway.media.plane import MediaPlane, MediaStats, Negotiated
 from gateway.media.port import RtpPort
 from gateway.media.ports import PortPool, open_pair
+from gateway.media.recordings import OnFailed, Recordings
 from gateway.media.session import RtpSession
 from gateway.media.sockets import SocketWatch
 from gateway.media.udp_link import UdpLink
@@ -78,6 +81,7 @@ class PacketRouter(MediaPlane):
                 detail=f"{self._sounds.missing}; calls in which both sides speak Opus are not affected",
             )
         self._sessions: dict[CallId, RtpSession] = {}
+        self._recordings = Recordings()
 
     def page_side(self) -> PagePort:
         """See `MediaPlane`."""
@@ -145,10 +149,34 @@ class PacketRouter(MediaPlane):
         """See `MediaPlane`."""
         self._session(call_id).silence(wa_to_sip=wa_to_sip, sip_to_wa=sip_to_wa)
 
+    async def record(self, call_id: CallId, spec: RecordingSpec, on_failed: OnFailed) -> RecordingStatus:
+        """See `MediaPlane`."""
+        self._session(call_id)
+        status = await self._recordings.start(call_id, spec, on_failed)
+        session = self._sessions.get(call_id)
+        if session is None:  # the call ended meanwhile
+            return await self._recordings.end(call_id) or status
+        session.tap = self._recordings.tap(call_id)
+        return status
+
+    async def stop_recording(self, call_id: CallId) -> RecordingStatus | None:
+        """See `MediaPlane`."""
+        return await self._recordings.stop(call_id)
+
+    def move_recording(self, call_id: CallId, to: CallId) -> None:
+        """See `MediaPlane`."""
+        session = self._session(to)
+        if call_id in self._sessions:
+            self._sessions[call_id].tap = None
+        session.tap = self._recordings.move(call_id, to)
+
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
         session = self._sessions.get(call_id)
-        return session.stats() if session is not None else MediaStats()
+        if session is None:
+            return MediaStats()
+        recording = self._recordings.status(call_id)
+        return session.stats() if recording is None else replace(session.stats(), recording=recording)
 
     async def delete(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
@@ -192,4 +220,4 @@ class PacketRouter(MediaPlane):
             return MediaStats()
         stats = session.stats()
         await session.close()
-        return stats
+        return replace(stats, recording=await self._recordings.end(call_id))

@@ -20,6 +20,7 @@ from gateway.media.path import PacketPath, Route, routes
 from gateway.media.plane import DirectionStats, MediaStats
 from gateway.media.port import ContinuousPort, ReportingPort, RtpPort
 from gateway.media.repacketize import PAGE_PTIME_MS, Repacketizer
+from gateway.media.tap import Tap
 from gateway.protocol.rtcp import Reporter
 from gateway.protocol.rtp import OutgoingStream
 from gateway.protocol.sdp import Negotiated, SdpSession
@@ -73,6 +74,8 @@ class RtpSession:
         self._last_rtcp_s: float | None = None
         self._page_loss = FarLoss()
         self._late_s = [0.0, 0]  # sum and count
+        self.tap: Tap | None = None  # a recording, which hears what is sent on
+        self._page_codecs: Mapping[int, str] = {}  # by payload type towards the page
         self._timer: asyncio.TimerHandle | None = None
         self._keys: KeyWatch | None = None
         self._keys_sent = 0  # by taps that were replaced
@@ -185,6 +188,7 @@ class RtpSession:
         self._tap(negotiated)
         self._to_wa.closed = "not_connected" if port is None else None if negotiated.receives else "hold"
         page = dict(port.payload_types) if port is not None else dict.fromkeys(negotiated.send, 0)
+        self._page_codecs = {number: codec for codec, number in page.items()}
         preferred = negotiated.codec if negotiated.codec in page else None
         convertible = self._sounds.names if self._sounds is not None else frozenset()
         to_wa = routes({**self._old_receive, **negotiated.receive}, page, preferred, convertible)
@@ -236,6 +240,9 @@ class RtpSession:
             self._to_peer(forwarded)
 
     def _to_peer(self, packet: bytes) -> None:
+        if self.tap is not None:
+            codec = self._sent_codecs.get(packet[1] & 0x7F)
+            packet = self.tap.passed("wa_to_sip", codec, packet, time.monotonic())
         self._ears.sip_went(packet)
         if self._pack is None:
             self._send(packet)
@@ -250,14 +257,17 @@ class RtpSession:
     def _from_peer(self, packet: bytes, now_s: float) -> None:
         self._ears.sip_came(packet)
         forwarded = self._to_wa.forward(packet, now_s)
-        if forwarded is not None and self._port is not None:
-            self._ears.page_went(forwarded)
-            self._port.send(forwarded)
+        if forwarded is not None:
+            self._to_page(forwarded)
 
     def _to_page(self, packet: bytes) -> None:
-        if self._port is not None:
-            self._ears.page_went(packet)
-            self._port.send(packet)
+        if self._port is None:
+            return
+        if self.tap is not None:
+            codec = self._page_codecs.get(packet[1] & 0x7F)
+            packet = self.tap.passed("sip_to_wa", codec, packet, time.monotonic())
+        self._ears.page_went(packet)
+        self._port.send(packet)
 
     def _rtcp_received(self, packet: bytes) -> bool:
         now = time.monotonic()

@@ -102,6 +102,10 @@ class Metrics:
             buckets=_DELAY_BUCKETS_S,
             registry=registry,
         )
+        self.recordings = Counter(
+            "ponte_recordings", "Recordings that began, stopped or failed", ("event", "reason"), registry=registry
+        )
+        self.recording_bytes = Counter("ponte_recording_bytes", "Written to recordings", registry=registry)
         self.http_request_seconds = Histogram(
             "ponte_http_request_seconds",
             "Answer times of the HTTP API",

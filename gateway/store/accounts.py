@@ -27,6 +27,7 @@ from gateway.store.models import (
     MetaRow,
     WebhookRow,
 )
+from gateway.store.recordings import RecordingFiles
 
 _KEEP_REMOVED: Final = timedelta(days=1)  # a gateway that was down meanwhile still has to learn of it
 _NAME_PART: Final = 47  # with ~ and the id's 16 characters it fits the column
@@ -52,10 +53,12 @@ class StoredAccounts:
     Args:
         database: where they are.
         on_removed: told when one was removed.
+        recordings: files of their recordings.
     """
 
-    def __init__(self, database: Database, on_removed: Callable[[], None]) -> None:
+    def __init__(self, database: Database, on_removed: Callable[[], None], recordings: RecordingFiles) -> None:
         self._database = database
+        self._recordings = recordings
         self._on_removed = on_removed
 
     async def list(self, *, removed: bool = False) -> list[StoredAccount]:
@@ -81,7 +84,7 @@ class StoredAccounts:
         return next((one for one in found if one.account.name == name), found[0] if found else None)
 
     async def remove(self, account: AccountId, *, delete_calls: bool) -> bool:
-        """Delete the account's keys, configuration, webhooks and events; the records of its calls only if asked to.
+        """Delete the account's keys, configuration, webhooks and events; records and recordings only if asked to.
 
         Returns:
             Whether it was there.
@@ -98,6 +101,8 @@ class StoredAccounts:
             return True
 
         there = await self._database.write(work)
+        if there and delete_calls:
+            await self._recordings.delete_account(account)
         self._on_removed()
         return there
 

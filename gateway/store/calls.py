@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,8 +15,12 @@ from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result, Termination
 from gateway.store.database import Database
 from gateway.store.models import CallRecordRow
+from gateway.store.recordings import RecordingFiles
 
 _PURGE_ROWS = 500  # in one transaction: other writers wait for some milliseconds at most
+
+DELETED: Final = "deleted"
+"""State of a recording whose file was deleted, while the call's record stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class CallRecord:
         sip_name: display name of who dialled; None where the PBX gave none, or withheld it.
         origin: who asked for it.
         quality: figures of the media, as `gateway.accounts.call_book` writes them; None before the end.
-        recording: what a recording left, None where there is none.
+        recording: what a recording left, as `gateway.accounts.call_book` writes it; None where there is none.
     """
 
     id: CallId
@@ -90,8 +94,9 @@ class Place:
 class CallRecords:
     """The stored call records."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, recordings: RecordingFiles) -> None:
         self._database = database
+        self._recordings = recordings
 
     async def save(self, record: CallRecord) -> None:
         """Commit a record, new or known.
@@ -144,6 +149,8 @@ class CallRecords:
                 row.result = termination.result.value
                 row.reason = termination.reason
                 row.q850_cause = termination.q850_cause
+                if row.pii_recording is not None:
+                    row.pii_recording = dict(self._recordings.interrupted(AccountId(row.account_id), row.pii_recording))
             return len(open_rows)
 
         return await self._database.write(work)
@@ -154,19 +161,73 @@ class CallRecords:
         Raises:
             StoreError: those that were counted so far are deleted, no more.
         """
-        old = sa.select(CallRecordRow.id).where(CallRecordRow.ended_at < before).limit(_PURGE_ROWS)
-
-        def work(session: Session) -> int:
-            ids: Sequence[str] = session.scalars(old).all()
-            session.execute(sa.delete(CallRecordRow).where(CallRecordRow.id.in_(ids)))
-            return len(ids)
-
+        row = CallRecordRow
+        old = sa.select(row.id, row.account_id, row.pii_recording).where(row.ended_at < before).limit(_PURGE_ROWS)
         total = 0
         while True:
-            count = await self._database.write(work)
-            total += count
-            if count < _PURGE_ROWS:
+            found = await self._database.read(lambda session: session.execute(old).all())
+            await self._recordings.delete([(account, one) for _, account, one in found if one is not None])
+            ids = [call for call, _, _ in found]
+            await self._delete(ids)
+            total += len(ids)
+            if len(ids) < _PURGE_ROWS:
                 return total
+
+    async def _delete(self, ids: Sequence[str]) -> None:
+        def work(session: Session) -> None:
+            session.execute(sa.delete(CallRecordRow).where(CallRecordRow.id.in_(ids)))
+
+        await self._database.write(work)
+
+    async def purge_recordings(self, before: datetime) -> int:
+        """Delete the recordings of calls that ended before *before*; their records stay, and say so.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            StoreError: those that were counted so far are deleted, no more.
+        """
+        row = CallRecordRow
+        kept = sa.and_(row.pii_recording.is_not(None), row.pii_recording["state"].as_string() != DELETED)
+        old = sa.select(row).where(row.ended_at < before, kept).limit(_PURGE_ROWS)
+        total = 0
+        while True:
+            records = await self._database.read(lambda session: [_record(one) for one in session.scalars(old)])
+            for record in records:
+                await self.delete_recording(record)
+            total += len(records)
+            if len(records) < _PURGE_ROWS:
+                return total
+
+    async def delete_recording(self, record: CallRecord) -> None:
+        """Delete a call's recording; its record stays, and says so.
+
+        Raises:
+            StoreError: it cannot be deleted, or that not be written down.
+        """
+        recording = record.recording
+        if recording is None:
+            return
+        await self._recordings.delete([(record.account, recording)])
+
+        def work(session: Session) -> None:
+            row = session.get(CallRecordRow, record.id)
+            if row is not None:
+                row.pii_recording = {**recording, "state": DELETED}
+
+        await self._database.write(work)
+
+    async def delete_recordings_of(self, account: AccountId, number: str) -> None:
+        """Delete the recordings of calls that ended and that one person took part in. See `erase_records`."""
+        query = sa.select(CallRecordRow.account_id, CallRecordRow.pii_recording).where(
+            CallRecordRow.account_id == account,
+            CallRecordRow.ended_at.is_not(None),
+            CallRecordRow.pii_recording.is_not(None),
+            _of_person(number),
+        )
+        found = await self._database.read(lambda session: session.execute(query).all())
+        await self._recordings.delete([(of, one) for of, one in found])
 
 
 def merge_record(session: Session, record: CallRecord) -> None:
@@ -207,14 +268,17 @@ def erase_records(session: Session, account: AccountId, number: str) -> int:
     Returns:
         How many records there were.
     """
-    person = sa.or_(CallRecordRow.pii_whatsapp_number == number, CallRecordRow.pii_sip_user.in_([number, f"+{number}"]))
     ended = sa.select(CallRecordRow.id).where(
-        CallRecordRow.account_id == account, CallRecordRow.ended_at.is_not(None), person
+        CallRecordRow.account_id == account, CallRecordRow.ended_at.is_not(None), _of_person(number)
     )
     ids = session.scalars(ended).all()
     for first in range(0, len(ids), _PURGE_ROWS):
         session.execute(sa.delete(CallRecordRow).where(CallRecordRow.id.in_(ids[first : first + _PURGE_ROWS])))
     return len(ids)
+
+
+def _of_person(number: str) -> sa.ColumnElement[bool]:
+    return sa.or_(CallRecordRow.pii_whatsapp_number == number, CallRecordRow.pii_sip_user.in_([number, f"+{number}"]))
 
 
 def _matching(account: AccountId, wanted: CallFilter) -> sa.Select[CallRecordRow]:

@@ -21,6 +21,7 @@ from gateway.store.idempotency import IdempotencyKeys
 from gateway.store.journal import Journal
 from gateway.store.keys import Keys
 from gateway.store.models import MetaRow
+from gateway.store.recordings import RecordingFiles
 from gateway.store.secrets import SecretBox, load_secret_box
 from gateway.store.webhooks import Webhooks
 
@@ -37,19 +38,21 @@ class Store:
         configs: bridge configurations.
         calls: call records.
         events: the log of events.
+        recordings: files of recordings.
         webhooks: webhooks and their outbox.
         idempotency: keys of requests that began calls.
         builds: which build of WhatsApp Web worked last.
         journal: commits in order, sooner or later, what calls leave behind; the process runs it.
     """
 
-    def __init__(self, database: Database, box: SecretBox) -> None:
+    def __init__(self, database: Database, box: SecretBox, recordings: RecordingFiles) -> None:
         self._database = database
+        self.recordings = recordings
         self.keys = Keys(database)
-        self.accounts = StoredAccounts(database, self.keys.forget)
+        self.accounts = StoredAccounts(database, self.keys.forget, recordings)
         self.admin_keys = AdminKeys(database)
         self.configs = BridgeConfigs(database, box)
-        self.calls = CallRecords(database)
+        self.calls = CallRecords(database, recordings)
         self.events = EventLog(database)
         self.webhooks = Webhooks(database, box)
         self.idempotency = IdempotencyKeys(database)
@@ -80,10 +83,10 @@ class Store:
         except BaseException:
             database.close()
             raise
-        return cls(database, box)
+        return cls(database, box, RecordingFiles(settings.effective_recording_dir))
 
     async def erase(self, account: AccountId, number: str) -> int:
-        """Delete what is stored of one person in calls that ended: records, events and what webhooks get of them.
+        """Delete what is stored of one person in calls that ended: records with recordings, and events.
 
         Args:
             account: whose data.
@@ -97,6 +100,7 @@ class Store:
             erase_events(session, account, number)
             return erase_records(session, account, number)
 
+        await self.calls.delete_recordings_of(account, number)
         return await self._database.write(work)
 
     async def ping(self) -> None:

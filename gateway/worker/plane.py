@@ -12,6 +12,7 @@ import structlog
 
 from gateway.domain.errors import LocalProtocolError, PonteError, Unavailable
 from gateway.domain.ids import CallId
+from gateway.domain.recording import RecordingSpec, RecordingStatus
 from gateway.media.built_in import PlaneSettings
 from gateway.media.keys import OnKey
 from gateway.media.link import OnLost
@@ -147,6 +148,7 @@ class _Call:
         worker: that has it.
         channel: to the process that it is in.
         stats: as they were told last.
+        recorded_as: the call in which its recording began, which the worker tells of.
     """
 
     worker: _Worker
@@ -154,6 +156,8 @@ class _Call:
     on_key: OnKey | None = None
     on_lost: OnLost | None = None
     stats: MediaStats = field(default_factory=MediaStats)
+    recorded_as: CallId | None = None
+    on_recording_failed: Callable[[RecordingStatus], None] | None = None
 
 
 class _Worker:
@@ -178,6 +182,7 @@ class _Worker:
                 "key": self._key,
                 "lost": self._lost,
                 "call_stats": self._call_stats,
+                "recording_failed": self._recording_failed,
                 "leg_state": self._leg_state,
                 "leg_stats": self._leg_stats,
             },
@@ -196,6 +201,11 @@ class _Worker:
         call = self._calls.get(call_id)
         if call is not None and call.on_lost is not None:
             call.on_lost(cause)
+
+    def _recording_failed(self, call_id: CallId, status: RecordingStatus) -> None:
+        call = next((one for one in self._calls.values() if one.recorded_as == call_id), None)
+        if call is not None and call.on_recording_failed is not None:
+            call.on_recording_failed(status)
 
     def _call_stats(self, call_id: CallId, stats: MediaStats) -> None:
         call = self._calls.get(call_id)
@@ -315,6 +325,27 @@ class WorkerPlane(MediaPlane):
         """See `MediaPlane`."""
         call = self._calls.get(call_id)
         return call.stats if call is not None else MediaStats()
+
+    async def record(
+        self, call_id: CallId, spec: RecordingSpec, on_failed: Callable[[RecordingStatus], None]
+    ) -> RecordingStatus:
+        """See `MediaPlane`."""
+        call = self._known(call_id)
+        if call.recorded_as is None:
+            call.recorded_as, call.on_recording_failed = call_id, on_failed
+        return await self._ask(RecordingStatus, call_id, "record", call_id, spec)
+
+    async def stop_recording(self, call_id: CallId) -> RecordingStatus | None:
+        """See `MediaPlane`."""
+        answer = await self._known(call_id).channel.ask("stop_recording", call_id, timeout_s=ANSWER_S)
+        return None if answer is None else _expect(RecordingStatus, answer)
+
+    def move_recording(self, call_id: CallId, to: CallId) -> None:
+        """See `MediaPlane`."""
+        before, after = self._known(call_id), self._known(to)
+        after.recorded_as, after.on_recording_failed = before.recorded_as, before.on_recording_failed
+        before.recorded_as = None
+        before.channel.tell("move_recording", call_id, to)
 
     async def delete(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`; of a worker that is gone, the figures that it told last."""

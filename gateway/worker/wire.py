@@ -22,6 +22,7 @@ from gateway.domain.errors import (
     RemoteProtocolError,
     Unavailable,
 )
+from gateway.domain.recording import RecordingSpec, RecordingStatus, RecordingUnavailable
 from gateway.media.built_in import ClientSettings, PlaneSettings
 from gateway.media.page_side import LegStats
 from gateway.media.plane import DirectionStats, MediaStats, Negotiated, NoCommonCodec
@@ -36,7 +37,7 @@ TYPES: Final[Mapping[str, type[Any]]] = {
     one.__name__: one
     for one in (
         ClientSettings, Crypto, CryptoPair, DirectionStats, Family, KeyPress, LegStats, MediaStats, Negotiated,
-        PlaneSettings,
+        PlaneSettings, RecordingSpec, RecordingStatus,
     )
 }  # fmt: skip
 """Dataclasses that a message may hold."""
@@ -135,6 +136,7 @@ _ERRORS: Final[Mapping[str, type[PonteError]]] = {
         NoCommonCodec,
         PeerTimeout,
         PonteError,
+        RecordingUnavailable,
         RemoteProtocolError,
         Unavailable,
     )

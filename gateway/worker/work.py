@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.domain.errors import LocalProtocolError, Unavailable
 from gateway.domain.ids import CallId
+from gateway.domain.recording import RecordingSpec, RecordingStatus
 from gateway.media.page_side import LegState, PagePort, RtpLeg
 from gateway.media.plane import MediaStats
 from gateway.media.router import PacketRouter
@@ -92,6 +93,9 @@ class MediaWork:
             "connect": self._connect,
             "mute": plane.mute,
             "silence": plane.silence,
+            "record": self._record,
+            "stop_recording": plane.stop_recording,
+            "move_recording": plane.move_recording,
             "delete": self._delete,
             "leg_offer": self._leg_offer,
             "leg_accept": self._leg_accept,
@@ -125,6 +129,9 @@ class MediaWork:
             partial(self._say, "lost", call_id),
         )
         self._calls[call_id] = None
+
+    async def _record(self, call_id: CallId, spec: RecordingSpec) -> RecordingStatus:
+        return await self._plane.record(call_id, spec, partial(self._say, "recording_failed", call_id))
 
     async def _delete(self, call_id: CallId) -> MediaStats:
         self._calls.pop(call_id, None)

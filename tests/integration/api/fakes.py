@@ -28,6 +28,7 @@ class FakeControl:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
         self.wrong_state: CallState | None = None
+        self.refuse_record: Exception | None = None
 
     def _tell(self, *told: object) -> None:
         if self.wrong_state is not None:
@@ -52,6 +53,11 @@ class FakeControl:
 
     def transfer(self, extension: str, uri: str) -> None:
         self._tell("transfer", extension, uri)
+
+    async def record(self, recording: bool) -> None:
+        if self.refuse_record is not None:
+            raise self.refuse_record
+        self._tell("record", recording)
 
 
 class FakeAccounts:

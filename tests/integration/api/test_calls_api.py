@@ -28,6 +28,10 @@ QUALITY = {
     "codec": "PCMU", "wa_to_sip": DIRECTION, "sip_to_wa": DIRECTION, "round_trip_ms": None, "page_round_trip_ms": 1.5,
     "peer_lost": 0, "peer_jitter_ms": 0.0, "page_lost": 1, "page_jitter_ms": 0.3, "late_ms": 0.05,
 }  # fmt: skip
+RECORDING = {
+    "file": "c001.opus", "format": "opus", "state": "done", "duration_s": 10.2, "bytes": 4321,
+    "started_at": "2026-11-23T12:01:03.500Z", "reason": "", "detail": "",
+}  # fmt: skip
 
 
 def call(api: Api, number: int) -> CallRecord:
@@ -38,6 +42,7 @@ def call(api: Api, number: int) -> CallRecord:
         reason="hangup", q850_cause=16, whatsapp_number="5511987654321", whatsapp_name="Zé",
         sip_user="6001", sip_name="Desk",
         ringing_at=begun + timedelta(seconds=1), origin=Origin.WHATSAPP, quality=QUALITY,
+        recording=RECORDING if number == 1 else None,
     )  # fmt: skip
 
 
@@ -62,7 +67,7 @@ async def test_a_record(api: Api) -> None:
         "duration_s": 10.5,
         "ending": {"result": "success", "reason": "hangup", "sip_status": None, "q850_cause": 16},
         "quality": QUALITY,
-        "recording": None,
+        "recording": RECORDING,
     }
 
 
@@ -154,7 +159,7 @@ async def test_csv_has_every_record_and_no_formula(api: Api) -> None:
                 "delay_ms": "61.5", "level_dbfs": "-23.1", "mos": "4.4", "r": "92.8", "scale": "narrow",
             }.items()
         },
-        "round_trip_ms": "", "page_round_trip_ms": "1.5", "recording": "",
+        "round_trip_ms": "", "page_round_trip_ms": "1.5", "recording": "c001.opus",
     }  # fmt: skip
     assert "limit" in faults(await api.client.get("/calls.csv?limit=3"))
 

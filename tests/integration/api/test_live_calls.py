@@ -13,15 +13,17 @@ import pytest
 from gateway.api.app import create_app
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import CallSummary
+from gateway.domain.errors import PonteError
 from gateway.domain.hops import CallPath, Hop, Reading
 from gateway.domain.ids import CallId
 from gateway.domain.offer import CallNotPossible, parse_extension
+from gateway.domain.recording import RecordingFailed, RecordingUnavailable
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.store.calls import CallRecord
 from tests.integration.api.conftest import Api
 from tests.integration.api.fakes import FakeControl
 from tests.integration.api.test_bridge_api import faults
-from tests.integration.api.test_calls_api import QUALITY
+from tests.integration.api.test_calls_api import QUALITY, RECORDING
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +40,7 @@ async def control(api: Api) -> FakeControl:
         CallSummary(
             CallId("c1"), Direction.WHATSAPP_TO_SIP, CallState.ACTIVE, "5511987654321", START, START, ringing_at=START,
             origin=Origin.WHATSAPP, peer_name="Ana", sip_user="6001", sip_name="Desk", held=True,
-            transfer=("6002", "trying"), quality=QUALITY,
+            transfer=("6002", "trying"), quality=QUALITY, recording=RECORDING,
             path=CallPath(
                 (Reading(Hop.PAGE_SPEAKER, 4000, -20.0), Reading(Hop.PAGE_TO_GATEWAY, 0, None, 1.5)),
                 (Reading(Hop.PHONE_TO_GATEWAY, 50, -90.0),),
@@ -56,7 +58,8 @@ async def test_a_call_in_progress(api: Api, control: FakeControl) -> None:
         "whatsapp": {"number": "5511987654321", "name": "Ana"}, "sip": {"user": "6001", "name": "Desk"},
         "created_at": "2026-11-23T12:00:00.000Z", "ringing_at": "2026-11-23T12:00:00.000Z",
         "answered_at": "2026-11-23T12:00:00.000Z", "ended_at": None, "held": True, "muted": False,
-        "transfer": {"extension": "6002", "state": "trying"}, "quality": QUALITY, "ending": None,
+        "transfer": {"extension": "6002", "state": "trying"}, "quality": QUALITY,
+            "recording": RECORDING, "ending": None,
             "path": {
                 "wa_to_sip": [
                     {"hop": "page_speaker", "packets": 4000, "level_dbfs": -20.0, "silent": False, "delay_ms": None},
@@ -128,12 +131,11 @@ async def test_wrong_ids_states_and_bodies(api: Api, control: FakeControl, actio
     assert (over.status_code, over.json()["code"]) == (409, "wrong_state")
     assert (over.json()["call_id"], over.json()["state"]) == ("c0", "ENDED")
     api.accounts.controls[CallId("c1")] = control
-    if action != "record":
-        control.wrong_state = CallState.RINGING
-        wrong = await api.client.post(f"/call/c1/{action}", json=good)
-        assert (wrong.status_code, wrong.json()["code"], wrong.json()["state"]) == (409, "wrong_state", "RINGING")
-        assert "not a field" in faults(await api.client.post(f"/call/c1/{action}", json=good | {"x": 1}))["x"]
-        assert "body" in faults(await api.client.post(f"/call/c1/{action}", content=b"[]"))
+    control.wrong_state = CallState.RINGING
+    wrong = await api.client.post(f"/call/c1/{action}", json=good)
+    assert (wrong.status_code, wrong.json()["code"], wrong.json()["state"]) == (409, "wrong_state", "RINGING")
+    assert "not a field" in faults(await api.client.post(f"/call/c1/{action}", json=good | {"x": 1}))["x"]
+    assert "body" in faults(await api.client.post(f"/call/c1/{action}", content=b"[]"))
     assert control.told == []
 
 
@@ -141,6 +143,7 @@ async def test_wrong_ids_states_and_bodies(api: Api, control: FakeControl, actio
     ("action", "body", "field"),
     [
         ("mute", {"muted": "yes"}, "muted"),
+        ("record", {"recording": 1}, "recording"),
         ("dtmf", {}, "digits"),
         ("dtmf", {"digits": ""}, "digits"),
         ("dtmf", {"digits": "12E"}, "digits"),
@@ -161,9 +164,20 @@ async def test_bad_bodies(api: Api, control: FakeControl, action: str, body: dic
     assert control.told == []
 
 
-async def test_recording_says_that_there_is_none(api: Api, control: FakeControl) -> None:
+@pytest.mark.parametrize(
+    "why", [RecordingUnavailable("Recording is switched off"), RecordingFailed("There is no room for more")]
+)
+async def test_why_a_call_is_not_recorded(api: Api, control: FakeControl, why: PonteError) -> None:
+    control.refuse_record = why
     answer = await api.client.post("/call/c1/record")
-    assert (answer.status_code, answer.json()["code"]) == (409, "recording_unavailable")
+    assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (409, why.code, str(why))
+    assert (answer.json()["call_id"], answer.json()["state"]) == ("c1", "ACTIVE")
+
+
+async def test_recording_is_begun_and_stopped(api: Api, control: FakeControl) -> None:
+    for body in ({}, {"recording": True}, {"recording": False}):
+        assert (await api.client.post("/call/c1/record", json=body)).status_code == 200
+    assert control.told == [("record", True), ("record", True), ("record", False)]
 
 
 async def test_an_offer(api: Api) -> None:

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from gateway.domain.errors import ConfigError, PeerTimeout, PonteError, RemoteProtocolError, Unavailable
+from gateway.domain.recording import RecordingFormat, RecordingSpec, RecordingState, RecordingStatus
 from gateway.domain.states import PageState
 from gateway.media.built_in import ClientSettings, PlaneSettings
 from gateway.media.page_side import LegStats
@@ -40,6 +41,8 @@ VALUES = [
     DirectionStats(),
     ClientSettings(),
     KEYS.ours,
+    RecordingSpec("/var/x", "c1", RecordingFormat.WAV, tone=True, min_free_bytes=5),
+    RecordingStatus(RecordingState.FAILED, "c1.opus", RecordingFormat.OPUS, 1.5, 300, "disk_full", "No room", 2),
 ]  # fmt: skip
 
 
