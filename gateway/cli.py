@@ -98,12 +98,14 @@ def _set_up_logging(settings: Settings) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    import uvloop
+
     from gateway import service
     from gateway.accounts.service import open_accounts
 
     settings = settings_of(arguments)
     _set_up_logging(settings)
-    asyncio.run(service.serve(settings, open_accounts, with_wasm=not arguments.no_wasm, on_ready=service.print_ready))
+    uvloop.run(service.serve(settings, open_accounts, with_wasm=not arguments.no_wasm, on_ready=service.print_ready))
     return 0
 
 

@@ -77,6 +77,16 @@ def test_variables_of_the_projects_other_programs_are_no_errors(monkeypatch: pyt
     assert found.helper_token.get_secret_value() == "x"
 
 
+def test_each_media_worker_needs_a_pair_of_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PONTE_RTP_PORT_MIN", "30001")
+    monkeypatch.setenv("PONTE_RTP_PORT_MAX", "30006")
+    monkeypatch.setenv("PONTE_MEDIA_WORKERS", "2")
+    assert load_settings().media_workers == 2
+    monkeypatch.setenv("PONTE_MEDIA_WORKERS", "3")
+    with pytest.raises(ConfigError, match="media_workers"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -85,6 +95,7 @@ def test_variables_of_the_projects_other_programs_are_no_errors(monkeypatch: pyt
         ("allow_hosts", "10.0.0.0/33"), ("allow_hosts", "a b"), ("api_host", "a b"), ("page_url", "web.whatsapp.com"),
         ("ring_timeout_s", "0"), ("shutdown_grace_s", "-1"), ("rtp_port_min", "30999"), ("database_timeout_s", "nan"),
         ("local_chrome_flags", "--x='y"), ("area_code", "+11"), ("dial_prefixes", "0"), ("caller_prefixes", "=0,=1"),
+        ("media_workers", "-1"), ("media_workers", "65"),
         ("caller_form", "pretty"), ("caller_identity", "public"), ("sip_session_expires_s", "89"),
     ],
 )  # fmt: skip
