@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.domain.errors import LocalProtocolError, Unavailable
 from gateway.domain.ids import CallId
@@ -23,6 +23,7 @@ from gateway.worker.channel import Channel, Handler
 from gateway.worker.figures import Family, families_of
 
 STATS_S: Final = 0.9  # between two looks at a call's figures, which may then be a second old
+_DELAY_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.06, 0.12, 0.5)  # 60 ms: what a jitter buffer may bridge
 _ENDED: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 _PAGE_BYTES: Final = resource.getpagesize()
 
@@ -37,11 +38,10 @@ class Figures:
         self.memory = Gauge("ponte_media_resident_bytes", "Memory of the media worker", registry=registry)
         self.calls = Gauge("ponte_media_calls", "Calls whose media the worker has", registry=registry)
         self.legs = Gauge("ponte_media_page_legs", "Legs to pages that are connected", registry=registry)
-        self.delay = Gauge(
-            "ponte_media_loop_delay_seconds",
-            "By how much the worker's loop was late at most, lately",
+        self.delay = Histogram(
+            "ponte_media_loop_delay_seconds", "By how much the media worker's loop was late", buckets=_DELAY_BUCKETS_S,
             registry=registry,
-        )
+        )  # fmt: skip
         self.gc_pause = Gauge(
             "ponte_media_gc_pause_seconds", "Longest pause of the worker's garbage collector", registry=registry
         )
@@ -78,7 +78,6 @@ class MediaWork:
         self._legs: dict[int, RtpLeg] = {}
         self._calls: dict[CallId, None] = {}  # those that are connected
         self._spared = 0
-        self._late_s = 0.0
         self._log = structlog.get_logger("ponte.media_worker")
 
     @property
@@ -165,8 +164,6 @@ class MediaWork:
         figures.legs.set(sum(leg.state is LegState.CONNECTED for leg in self._legs.values()))
         figures.spared.inc(self._channel.spared - self._spared)
         self._spared = self._channel.spared
-        figures.delay.set(self._late_s)
-        self._late_s = 0.0
         return figures.families()
 
     async def tell_figures(self) -> None:
@@ -180,7 +177,7 @@ class MediaWork:
             for tell in rounds or [lambda: None]:
                 due_s = time.monotonic() + pause_s
                 await asyncio.sleep(pause_s)
-                self._late_s = max(self._late_s, time.monotonic() - due_s)
+                self._figures.delay.observe(max(0.0, time.monotonic() - due_s))
                 try:
                     tell()
                 except Exception:
