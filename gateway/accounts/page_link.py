@@ -19,7 +19,7 @@ from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_session import PageSession
 from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page, throwaway_page
 from gateway.domain.bridge_status import PartStatus
-from gateway.domain.errors import PonteError
+from gateway.domain.errors import PonteError, Unavailable
 from gateway.domain.states import PageState
 from gateway.media.page_side import LegState, PageLeg, PageSide
 from gateway.page.driver import PageCall, PageDriver, PageListener
@@ -293,6 +293,8 @@ class PageLink:
                 self._set_media(PartStatus("connecting", "ICE and DTLS with the page"))
                 answer = await driver.connect_media(await leg.offer())
                 await leg.accept(answer)
+                if leg.state in _ENDED_LEG:  # meanwhile, when nobody used it yet
+                    raise Unavailable("The media leg was lost as soon as it was connected")
             except PonteError as error:
                 await leg.close()
                 failures += 1
