@@ -120,7 +120,7 @@ class Channel(asyncio.Protocol):
         try:
             for message in self._deframer.feed(data):
                 self._take(message)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self._log.exception("channel_broken")
             if self._transport is not None:
                 self._transport.abort()
