@@ -105,6 +105,7 @@ class WorkerProcess:
         self._logs = logs or LogSettings()
         self._limits = limits or WorkerLimits()
         self._module = module
+        self._last_word = ""
         self._log = structlog.get_logger("ponte.media_worker").bind(worker=number)
 
     def ask_channel(self) -> Channel:
@@ -151,6 +152,7 @@ class WorkerProcess:
             raise
         finally:
             theirs.close()
+        self._last_word = ""
         channel = Channel(self._handlers, name="The media worker")
         why, polite = "", True
         async with asyncio.TaskGroup() as group:
@@ -162,7 +164,7 @@ class WorkerProcess:
             finally:
                 # Its last words are read after that, up to their end.
                 await finish(self._end(channel, process, polite=polite))
-        return why or f"exit status {process.returncode}"
+        return why or f"exit status {process.returncode}" + (f": {self._last_word}" if self._last_word else "")
 
     async def _attend(self, channel: Channel, process: asyncio.subprocess.Process) -> str:
         try:
@@ -218,7 +220,8 @@ class WorkerProcess:
                 continue
             if not line:
                 return
-            self._log.warning("media_worker_says", text=line.decode(errors="replace").rstrip())
+            self._last_word = line.decode(errors="replace").rstrip()
+            self._log.warning("media_worker_says", text=self._last_word)
 
     def _log_line(self, line: str) -> None:
         """Log a line of the worker's log as ours."""

@@ -233,6 +233,13 @@ async def test_a_worker_that_cannot_start_says_why() -> None:
     assert "1024" in str(error)
 
 
+async def test_a_worker_that_breaks_at_its_start_leaves_its_last_word() -> None:
+    with pytest.raises(BaseExceptionGroup) as refused:
+        async with open_plane(SETTINGS, workers=1, metrics=Metrics(), health=Health(), module="gateway.no_such_module"):
+            raise AssertionError("it started")
+    assert "No module named gateway.no_such_module" in str(refused.value.exceptions[0])
+
+
 async def test_its_log_and_its_metrics_are_the_gateways() -> None:
     metrics = Metrics()
     with structlog.testing.capture_logs() as logs:
