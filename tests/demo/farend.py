@@ -40,13 +40,13 @@ class FarEnd:
     process: Process
     _http: httpx2.AsyncClient
 
-    async def ring(self, number: str, *, name: str) -> None:
-        """Call the account.
+    async def ring(self, number: str, *, name: str, waits_s: float | None = None) -> None:
+        """Call the account; as a second caller, for `waits_s`, while it is in a call.
 
         Raises:
             FarEndError: it cannot be called now.
         """
-        await self._ask("POST", "/ring", json={"from": number, "name": name})
+        await self._ask("POST", "/ring", json={"from": number, "name": name, "waits_s": waits_s})
 
     async def answer(self) -> None:
         """Take the account's call."""

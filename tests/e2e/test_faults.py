@@ -392,6 +392,28 @@ async def in_call(here: World) -> int:
     return mark
 
 
+async def test_a_second_caller_is_left_to_the_account_s_phone(here: World) -> None:
+    """Not offered to the PBX, not even when the first call ends, which it does not disturb."""
+    mark = await in_call(here)
+    calls = len((await here.far_end.state())["ended_calls"])
+    second = here.phone.mark()
+    await here.far_end.ring("+5511955554444", name="Bruno", waits_s=4)
+    asked_s = time.monotonic()
+    await asyncio.sleep(1)  # the driver looks four times a second in a call
+    assert (await here.far_end.state())["call"]["state"] == "active"
+    await here.phone.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+    await here.far_end.wait_for(lambda s: s["call"] is None, what="end of the call", timeout_s=10)
+    await asyncio.sleep(max(0.0, asked_s + 5 - time.monotonic()))
+    with pytest.raises(PhoneError):
+        await here.phone.wait_event("CALL_INCOMING", since=second, timeout_s=0.2)
+    assert any("incoming_call_left_alone" in line for line in here.gateway.lines()), "the driver did not see it"
+    assert len((await here.far_end.state())["ended_calls"]) == calls + 1
+    mark = await in_call(here)
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
+
+
 async def test_the_page_is_loaded_anew_in_a_call(here: World) -> None:
     mark = await in_call(here)
     url = f"http://:{here.token}@{LOOPBACK}:{here.chrome.cdp_port}"

@@ -21,6 +21,7 @@ from tests.standin.linking import Linking
 from tests.standin.schemas import RejectReason, RingRequest, Settings
 from tests.standin.sound import FRAME, Samples
 from tests.standin.tape import HeardTape, SayQueue
+from tests.standin.waiting import offer_of, ring_beside
 
 FRAME_S: Final = 0.02
 LEAD_FRAMES: Final = 8  # 160 ms in the first message, which lie ready in the page: a stall makes no gap
@@ -77,7 +78,7 @@ class FarEnd:
             raise NotNow("No page is connected.")
         if not self.settings.logged_in:
             raise NotNow("The page is logged out.")
-        if self.call is not None:
+        if self.call is not None and request.waits_s is None:
             raise NotNow("The account is in a call; there is one at a time.")
         use_lid = self.settings.lid if request.lid is None else request.lid
         call = Call(
@@ -85,8 +86,11 @@ class FarEnd:
             lid=lid_of(request.caller) if use_lid else None, name=request.name, video=request.video,
             state="ringing", began_at=time.time(), group=request.group,
         )  # fmt: skip
-        self.call = call
         self._phones[lid_of(call.phone)] = call.phone
+        if self.call is not None and self._tasks is not None:
+            self._tasks.create_task(ring_beside(call, request.waits_s or 0, self._tell))
+            return call
+        self.call = call
         self._event("ring", call)
         self._after(self.settings.ring_timeout_s, call, lambda: self._give_up(call, "timeout"))
         self._offer()
@@ -399,10 +403,7 @@ class FarEnd:
         if not (self.settings.calling_enabled and self.settings.logged_in):
             return
         call.offered = True
-        page.send(
-            {"type": "offer", "id": call.id, "jid": call.jid, "phone": call.phone, "lid": call.lid,
-             "name": call.name, "video": call.video, "group": call.group}
-        )  # fmt: skip
+        page.send(offer_of(call))
 
     def _current(self, direction: str, *states: CallState) -> Call:
         call = self.call

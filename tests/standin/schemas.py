@@ -26,13 +26,18 @@ class _Closed(BaseModel):
 
 
 class RingRequest(_Closed):
-    """Somebody calls the page's account."""
+    """Somebody calls the page's account.
+
+    Attributes:
+        waits_s: how long the call rings beside the one that the account is in; null: there is one at a time.
+    """
 
     caller: Phone = Field(alias="from")
     name: Annotated[str, Field(max_length=100)] | None = None
     video: bool = False
     lid: bool | None = None
     group: bool = False
+    waits_s: Annotated[float, Field(gt=0, le=60)] | None = None
 
 
 class RejectRequest(_Closed):

@@ -146,7 +146,8 @@ async def test_only_the_playback_of_a_call_is_taken(browser: ChromiumProcess) ->
             tone.connect(filter).connect(context.destination);
             [tone, sound].forEach((source) => source.start());
         })()""")
-        await asyncio.sleep(0.8)
+        # As long as the engine waits before it looks for what is unusual, and some more.
+        await asyncio.sleep(2.2)
         wire.received.clear()
         await asyncio.sleep(0.6)
         assert tone_of(wire.heard(0.6))[1] == -120
@@ -173,6 +174,68 @@ async def test_only_the_playback_of_a_call_is_taken(browser: ChromiumProcess) ->
         await page.send("HeapProfiler.collectGarbage", timeout_s=20)
         await page.evaluate("new GainNode(context).connect(context.destination)")
         await sends(wire, 500)
+
+
+UNUSUAL: Final = {
+    "a worklet of any name, into a media element": """
+        const to = new MediaStreamAudioDestinationNode(context);
+        play(context, HZ, 0.1).connect(to);
+        globalThis.element = Object.assign(new Audio(), {srcObject: to.stream});
+        element.play();""",
+    "a worklet that something silent keeps running": """
+        const clock = new ConstantSourceNode(context, {offset: 0});
+        const player = new AudioWorkletNode(context, "player", {processorOptions: {hz: HZ, amplitude: 0.1}});
+        clock.connect(player).connect(context.destination);
+        clock.start();""",
+    "a script processor": """
+        const player = context.createScriptProcessor(1024, 0, 1);
+        let at = 0;
+        player.onaudioprocess = ({outputBuffer}) => {
+          const samples = outputBuffer.getChannelData(0);
+          samples.forEach((_, i) => { samples[i] = 0.1 * Math.sin(2 * Math.PI * HZ * at++ / context.sampleRate); });
+        };
+        globalThis.kept = player;
+        player.connect(context.destination);""",
+    "one node for both directions": """
+        const stream = await navigator.mediaDevices.getUserMedia({audio: {echoCancellation: true}});
+        const duplex = new AudioWorkletNode(context, "player", {processorOptions: {hz: HZ, amplitude: 0.1}});
+        context.createMediaStreamSource(stream).connect(duplex).connect(context.destination);""",
+    "what a connection received, in an element that is in no document": """
+        const [near, far] = [new RTCPeerConnection(), new RTCPeerConnection()];
+        near.onicecandidate = ({candidate}) => far.addIceCandidate(candidate);
+        far.onicecandidate = ({candidate}) => near.addIceCandidate(candidate);
+        far.ontrack = ({streams}) => {
+          globalThis.element = Object.assign(new Audio(), {autoplay: true, srcObject: streams[0]});
+        };
+        const from = new MediaStreamAudioDestinationNode(context);
+        const tone = new OscillatorNode(context, {frequency: HZ});
+        tone.connect(new GainNode(context, {gain: 0.1})).connect(from);
+        tone.start();
+        near.addTrack(from.stream.getAudioTracks()[0], from.stream);
+        await near.setLocalDescription();
+        await far.setRemoteDescription(near.localDescription);
+        await far.setLocalDescription();
+        await near.setRemoteDescription(far.localDescription);
+        globalThis.kept = [near, far];""",
+}
+"""How a page may play the call's sound, other than WhatsApp does."""
+
+
+async def test_a_call_that_is_played_in_another_way_is_heard(browser: ChromiumProcess) -> None:
+    async with opened(browser) as (page, wire, _):
+        await connect(page, wire)
+        for number, (how, script) in enumerate(UNUSUAL.items()):
+            hz = 500 + 100 * number
+            await page.call("startMedia", PCMU)
+            begin = f"const HZ = {hz}; const context = globalThis.context = await open(48000);"
+            await page.evaluate(f"(async () => {{ {begin} {script} }})()")
+            try:
+                await sends(wire, hz, dbfs=-20, timeout_s=20)
+            except AssertionError as fault:
+                fault.add_note(how)
+                raise
+            await page.evaluate("globalThis.element?.pause(), delete globalThis.element, context.close()")
+            await page.call("stopMedia")
 
 
 async def test_playback_nodes_of_one_context_are_mixed_and_limited(browser: ChromiumProcess) -> None:

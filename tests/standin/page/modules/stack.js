@@ -258,6 +258,18 @@ __d("WAWebVoipStackInterface", ["WAWebServerLink", "WAWebVoipCallAudio"], functi
       }
     });
   }
+  // A second caller is a member of the collection, as of the older signalling path; the stack has its one call.
+  link().events.on("offer_beside", (message) => {
+    o("WAWebVoipIncomingOffer").learnPeer(message);
+    const peerJid = o("WAWebWidFactory").createWid(message.jid);
+    const beside = r("WAWebCallCollection").processIncomingCall(message.id, peerJid, { isVideo: message.video });
+    beside.setState(states.ReceivedCall);
+  });
+  link().events.on("beside_over", (message) => {
+    const beside = r("WAWebCallCollection").get(message.id);
+    beside.setState(states.CallStateEnding);
+    r("WAWebCallCollection").remove(beside);
+  });
   link().events.on("offline", () => call?.accepted && finish(results.Connected));
   setInterval(report, 500);
 
