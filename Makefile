@@ -26,7 +26,8 @@ test: install ## every test; ARGS go to pytest
 check: install ## ruff, mypy, import-linter, tsc, eslint
 	@.ci/check
 
-bench: install ## figures and plots beside the peers', in build/bench.json; ARGS="--quick", ARGS="SECTION ..."
+bench: ## figures and plots beside other programs', in build/bench.json; ARGS="--quick", ARGS="SECTION ..."
+	@.ci/install bench
 	@.venv/bin/python -m tests.bench $(ARGS)
 
 bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.json; five minutes

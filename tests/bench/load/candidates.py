@@ -10,10 +10,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from gateway.media.rtpengine.client import NgClient
+from gateway.protocol.ng.bencode import Value
 from gateway.webrtc.seam import local_addresses
 from tests.bench.load.janus import Janus
 from tests.bench.load.lines import Asked, asked
-from tests.bench.load.ng import NgClient
 from tests.bench.load.phones import Phones, open_phones
 from tests.bench.load.sdp import HOST
 from tests.support.ports import free_ports
@@ -148,12 +149,10 @@ class Rtpengine:
             f"--port-max={first + 8 * calls + 7}",
         )  # fmt: skip
         async with running("rtpengine", argv, log=folder / "rtpengine.log", cwd=folder) as process:
-            client = await NgClient.connect(HOST, control)
-            try:
-                await client.wait_ready(_READY_S)
+            client = NgClient(HOST, control)
+            async with client.running():
+                await process.wait_for(lambda: client.up, what="an answer", timeout_s=_READY_S)
                 yield _Rtpengine(client, process.pid)
-            finally:
-                client.close()
 
 
 class _Rtpengine(_Silent):
@@ -163,17 +162,16 @@ class _Rtpengine(_Silent):
 
     async def join(self, load: Asked, call: int) -> None:
         phone = (await load.ask("phone", call=call))["sdp"]
-        tags = {"call-id": f"bench-{call}", "from-tag": "phone"}
-        offer = await self._client.ask(
-            {"command": "offer", **tags, "sdp": phone, "ICE": "force", "transport-protocol": "UDP/TLS/RTP/SAVPF",
-             "rtcp-mux": ["offer", "require"], "flags": ["generate-mid"]},
+        tags: dict[str, Value] = {"call_id": f"bench-{call}", "from_tag": "phone"}
+        offer = await self._client.request(
+            "offer", **tags, sdp=phone, ICE="force", transport_protocol="UDP/TLS/RTP/SAVPF",
+            rtcp_mux=["offer", "require"], flags=["generate-mid"],
         )  # fmt: skip
-        page = (await load.ask("page_answer", call=call, sdp=offer["sdp"]))["sdp"]
-        answer = await self._client.ask(
-            {"command": "answer", **tags, "to-tag": "page", "sdp": page, "ICE": "remove",
-             "transport-protocol": "RTP/AVP", "rtcp-mux": ["demux"]},
-        )  # fmt: skip
-        await load.ask("phone_target", call=call, sdp=answer["sdp"])
+        page = (await load.ask("page_answer", call=call, sdp=str(offer["sdp"])))["sdp"]
+        answer = await self._client.request(
+            "answer", **tags, to_tag="page", sdp=page, ICE="remove", transport_protocol="RTP/AVP", rtcp_mux=["demux"]
+        )
+        await load.ask("phone_target", call=call, sdp=str(answer["sdp"]))
 
 
 class JanusSip:

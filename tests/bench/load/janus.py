@@ -17,6 +17,7 @@ from tests.support.processes import Process, ProcessFailed, running
 
 _ANSWER_S: Final = 15.0
 _STARTS: Final = 4
+_START_S: Final = 6.0
 _MESSAGE_BYTES: Final = 1 << 18
 _MODULES: Final = ("plugins/libjanus_sip.so", "transports/libjanus_pfunix.so")
 
@@ -140,16 +141,21 @@ async def _started(
 ) -> tuple[Process, socket.socket]:
     """Start Janus; again where it was too late for itself.
 
-    Its Unix socket's thread may look whether it is to run before that is said, and ends then (one start in twenty).
+    The thread of its Unix socket may look whether it is to run before that is said: then it ends, and Janus says that
+    it has no transport, or hangs (one start in twenty).
     """
     for left in reversed(range(_STARTS)):
-        process = await stack.enter_async_context(running("janus", argv, log=folder / "janus.log", cwd=folder))
-        try:
-            return process, await _connect(process, path)
-        except ProcessFailed:
-            if not left or "No Janus API transport" not in process.tail():
-                raise
-    raise AssertionError
+        async with contextlib.AsyncExitStack() as attempt:
+            process = await attempt.enter_async_context(running("janus", argv, log=folder / "janus.log", cwd=folder))
+            try:
+                opened = await _connect(process, path)
+            except ProcessFailed:
+                if not left:
+                    raise
+                continue
+            stack.push_async_exit(attempt.pop_all())
+            return process, opened
+    raise AssertionError("the last start returns or raises")
 
 
 async def _connect(process: Process, path: Path) -> socket.socket:
@@ -161,7 +167,7 @@ async def _connect(process: Process, path: Path) -> socket.socket:
         return path.exists() and opened.connect_ex(str(path)) == 0
 
     try:
-        await process.wait_for(connected, what="its socket", timeout_s=_ANSWER_S)
+        await process.wait_for(connected, what="its socket", timeout_s=_START_S)
     except BaseException:
         opened.close()
         raise

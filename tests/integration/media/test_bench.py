@@ -6,7 +6,6 @@ import pytest
 
 from tests.bench.load.candidates import Ponte
 from tests.bench.load.measure import measure
-from tests.bench.load.ng import bdecode, bencode
 
 pytestmark = pytest.mark.integration
 
@@ -21,8 +20,3 @@ async def test_every_packet_of_two_calls_comes_through_both_ways() -> None:
     assert run.cpu_s is not None
     for direction in ("wa_to_sip", "sip_to_wa"):
         assert run.told[direction]["passed"] == 2 * (50 + 25), "with the warm-up"
-
-
-def test_what_rtpengine_is_asked_in_is_read_back() -> None:
-    asked = {"command": "offer", "sdp": "v=0\r\n", "flags": ["a", "bc"], "port": 7}
-    assert bdecode(bencode(asked)) == (asked, len(bencode(asked)))
