@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox serve test check fuzz bench bench-sip pjsip clean
+.PHONY: help install demo sandbox serve test check fuzz bench bench-accounts bench-sip pjsip clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -29,6 +29,9 @@ check: install ## ruff, mypy, import-linter, tsc, eslint
 bench: ## figures and plots beside other programs', in build/bench.json; ARGS="--quick", ARGS="SECTION ..."
 	@.ci/install bench
 	@.venv/bin/python -m tests.bench $(ARGS)
+
+bench-accounts: install ## memory and CPU of idle accounts, attach to READY, in build/accounts.json; eight minutes, ARGS=--quick
+	@.venv/bin/python -m tests.bench.bench_accounts $(ARGS)
 
 bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.json; five minutes
 	@.venv/bin/python -m tests.bench.bench_sip $(ARGS)

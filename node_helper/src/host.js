@@ -8,13 +8,14 @@ const STEP_MS = 5000;
 
 /**
  * @param {string} folder
+ * @param {number} [low_bytes] less is too little
  * @returns {Promise<{free_bytes: number, low: boolean} | null>} null where the system does not tell
  */
-export async function disk(folder) {
+export async function disk(folder, low_bytes = LOW_DISK_BYTES) {
   const found = await statfs(folder).catch(() => null);
   if (found === null) return null;
   const free_bytes = found.bavail * found.bsize;
-  return { free_bytes, low: free_bytes < LOW_DISK_BYTES };
+  return { free_bytes, low: free_bytes < low_bytes };
 }
 
 /** Tells whether this machine's clock was stepped since the helper started, and how far it is from a peer's. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { makeGuard } from '../src/auth.js';
 import { ConfigError, isLoopback, isPublic, readConfig, splitFlags } from '../src/config.js';
 import { mergeFeatures } from '../src/flags.js';
-import { Clock } from '../src/host.js';
+import { Clock, disk } from '../src/host.js';
 
 test('defaults are those of the contract', () => {
   const config = readConfig({});
@@ -43,6 +44,13 @@ test('profiles have folders and relay ports of their own', () => {
   ]);
   const one = readConfig({ PONTE_HELPER_PROFILE: '/p' });
   assert.deepEqual([one.named, one.profiles], [false, [{ name: 'default', folder: '/p', cdpPort: 9223 }]]);
+});
+
+test('too little room for the profile is told', async () => {
+  const space = await disk(tmpdir(), 0);
+  assert.ok(space !== null && space.free_bytes > 0 && !space.low);
+  assert.equal((await disk(tmpdir(), space.free_bytes * 2))?.low, true);
+  assert.equal(await disk('/there/is/no/such/folder'), null);
 });
 
 test('the clock tells a step and a difference', () => {

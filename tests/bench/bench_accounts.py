@@ -4,7 +4,8 @@ One `ponte serve`, and for each account a node helper with its Chrome and a stan
 added one after the other. Only what Ponte needs is counted, not the stand-ins.
 
 - `memory_N`: PSS (shared pages counted once) of everything that serves N idle accounts: gateway, wasm server, node
-  helpers, and each Chrome with all its processes.
+  helpers, and each Chrome with all its processes. `own_memory_N`: what of it is no file's, so that it depends on no
+  other program of the same kind.
 - `cpu_N`: processor time of the same processes over some time in which nothing happens, in % of one core.
 - `attach_to_ready`: from the first word of the gateway that it attaches to a Chrome without the page until the page is
   READY, by the time stamps of its events; loading the page is in it. `attach_again`: to a page that is open already.
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -64,18 +65,23 @@ class Plan:
     flags: tuple[str, ...] = ()
 
 
+QUICK: Final = Plan((1, 2), idle_s=10.0, settle_s=5.0)
+
+
 @dataclass(slots=True)
 class Figures:
     """What was measured.
 
     Attributes:
         memory: bytes by role, for each count of accounts; 0: the page alone.
+        own: bytes of it that are no file's.
         cpu: seconds of processor time a second by role, likewise.
         attach_s: one of each account.
         again_s: likewise.
     """
 
     memory: dict[int, dict[str, int]] = field(default_factory=dict)
+    own: dict[int, int] = field(default_factory=dict)
     cpu: dict[int, dict[str, float]] = field(default_factory=dict)
     attach_s: list[float] = field(default_factory=list)
     again_s: list[float] = field(default_factory=list)
@@ -88,6 +94,7 @@ class Figures:
         await asyncio.sleep(plan.idle_s)
         after = costs(roots)
         self.memory[count] = by_role(after.values())
+        self.own[count] = sum(by_role(after.values(), own=True).values())
         self.cpu[count] = {role: used / plan.idle_s for role, used in cpu_by_role(before, after).items()}
 
     def add_to(self, section: Section) -> None:
@@ -97,16 +104,21 @@ class Figures:
             what = f"{count} idle accounts" if count else "one page in a Chrome with nobody at it"
             memory, cpu = self.memory[count], self.cpu[count]
             section.add(f"memory_{key}", f"Memory of {what}", [sum(memory.values()) / MIB], "MiB")
+            section.add(f"own_memory_{key}", f"Memory of {what} without files", [self.own[count] / MIB], "MiB")
             section.add(f"cpu_{key}", f"Processor time of {what}", [100 * sum(cpu.values())], "% of a core")
             section.conditions[f"memory_{key}_mib"] = {role: round(one / MIB, 1) for role, one in memory.items()}
             section.conditions[f"cpu_{key}_percent"] = {role: round(100 * one, 2) for role, one in cpu.items()}
         counts = sorted(count for count in self.memory if count)
         if len(counts) > 1:
             first, last = counts[0], counts[-1]
-            for name, unit, of in (("memory", "MiB", self.memory), ("cpu", "% of a core", self.cpu)):
-                scale = 1 / MIB if name == "memory" else 100
-                more = (sum(of[last].values()) - sum(of[first].values())) / (last - first)
-                section.add(f"{name}_each_more", f"{name} of each further idle account", [more * scale], unit)
+            totals: dict[str, tuple[str, float, dict[int, float]]] = {
+                "memory": ("MiB", 1 / MIB, {n: sum(one.values()) for n, one in self.memory.items()}),
+                "own_memory": ("MiB", 1 / MIB, {n: float(one) for n, one in self.own.items()}),
+                "cpu": ("% of a core", 100, {n: sum(one.values()) for n, one in self.cpu.items()}),
+            }
+            for name, (unit, scale, of) in totals.items():
+                more = scale * (of[last] - of[first]) / (last - first)
+                section.add(f"{name}_each_more", f"The same for each further idle account: {name}", [more], unit)
         if self.attach_s:
             section.add("attach_to_ready", "Attach to READY, a new page", self.attach_s, "s")
             section.add("attach_again", "Attach to READY, a page that is open", self.again_s, "s")
@@ -260,7 +272,7 @@ async def measure(plan: Plan) -> Figures:
 
 
 def run(section: Section, plan: Plan) -> None:
-    """Measure into *section*, and into a file of its own."""
+    """Measure into *section*."""
     section.conditions |= {"idle_s": plan.idle_s, "chrome_flags": list(plan.flags)}
     asyncio.run(measure(plan)).add_to(section)
 
@@ -274,8 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--flags", default="", help="further flags of Chrome, in one argument")
     parser.add_argument("--out", type=Path, default=BUILD / "accounts.json", help="where the figures go")
     options = parser.parse_args(arguments)
-    flags = tuple(shlex.split(options.flags))
-    plan = Plan((1, 2), 10.0, 5.0, flags) if options.quick else Plan(flags=flags)
+    plan = replace(QUICK if options.quick else Plan(), flags=tuple(shlex.split(options.flags)))
     with Section.open("accounts", quick=options.quick) as section:
         run(section, plan)
     found = json.loads((BUILD / "bench.json").read_text())["accounts"]

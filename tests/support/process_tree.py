@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_PSS: Final = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
+_SIZE: Final = re.compile(r"^(Pss|Pss_Anon|Pss_Shmem): +(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,14 @@ class Cost:
 
     Attributes:
         role: what it is: ``gateway``, ``wasm server``, ``helper``, or ``chrome`` with the kind of its process.
-        pss_bytes: its memory, pages that it shares counted by its share.
+        pss_bytes: its memory, pages that it shares counted by its share: less, the more others use them.
+        own_bytes: the part of it that is no file's.
         cpu_s: processor time since its start.
     """
 
     role: str
     pss_bytes: int
+    own_bytes: int
     cpu_s: float
 
 
@@ -45,6 +47,8 @@ def role_of(argv: list[str]) -> str:
         return "chrome browser"
     if "node_helper" in line or Path(argv[0]).name == "node":
         return "helper"
+    if "gateway.worker" in argv:
+        return "media worker"
     if "wasm_server" in argv:
         return "wasm server"
     return "gateway" if "gateway.cli" in argv else Path(argv[0]).name
@@ -78,21 +82,22 @@ def costs(roots: Iterable[int]) -> dict[int, Cost]:
     for pid in tree(roots):
         try:
             argv = [part for part in Path(f"/proc/{pid}/cmdline").read_text().split("\0") if part]
-            pss = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
+            sizes = dict(_SIZE.findall(Path(f"/proc/{pid}/smaps_rollup").read_text()))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         fields = _stat(pid)
-        if argv and pss and fields:
+        if argv and sizes and fields:
             cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-            found[pid] = Cost(role_of(argv), int(pss[1]) * 1024, cpu_s)
+            pss, anonymous, shared = (1024 * int(sizes.get(name, 0)) for name in ("Pss", "Pss_Anon", "Pss_Shmem"))
+            found[pid] = Cost(role_of(argv), pss, anonymous + shared, cpu_s)
     return found
 
 
-def by_role(found: Iterable[Cost]) -> dict[str, int]:
-    """Return the memory in bytes of each role."""
+def by_role(found: Iterable[Cost], *, own: bool = False) -> dict[str, int]:
+    """Return the memory in bytes of each role; with *own* only what is no file's."""
     sums: defaultdict[str, int] = defaultdict(int)
     for one in found:
-        sums[one.role] += one.pss_bytes
+        sums[one.role] += one.own_bytes if own else one.pss_bytes
     return dict(sorted(sums.items()))
 
 

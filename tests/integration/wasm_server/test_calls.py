@@ -412,3 +412,24 @@ async def test_bad_commands_are_refused_with_a_code(there: Rig) -> None:
             await there.page.call(name, argument)
         assert refused.value.page_code == code, name
     assert (await there.page.call("stats"))["ice"] == "connected"  # a bad offer leaves the good connection alone
+
+
+async def test_no_audio_context_runs_once_a_call_is_over(there: Rig) -> None:
+    """A context that runs renders 375 times a second, for a page that may wait for days."""
+
+    async def running() -> int:
+        shape = await there.page.send("Runtime.evaluate", {"expression": "AudioContext.prototype"})
+        found = await there.page.send("Runtime.queryObjects", {"prototypeObjectId": shape["result"]["objectId"]})
+        count = "function () { return this.filter((context) => context.state === 'running').length; }"
+        objects = {"objectId": found["objects"]["objectId"], "functionDeclaration": count, "returnByValue": True}
+        return int((await there.page.send("Runtime.callFunctionOn", objects))["result"]["value"])
+
+    before = await running()  # the page's own, which plays its message sounds, is its affair
+    await answered(there)
+    assert await running() > before
+    await there.page.call("stopMedia")
+    await there.stand_in.post("/hangup")
+    await there.until(lambda: there.of_type("call.gone"))
+    async with asyncio.timeout(15):
+        while await running() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
