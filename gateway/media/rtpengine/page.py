@@ -92,7 +92,7 @@ class RtpengineLeg:
         self._change(LegState.CONNECTED)
 
     def take(self, answer: Answer) -> None:
-        """Take figures; a page that is silent for long has gone, since its checks of ICE come every few seconds."""
+        """Take figures."""
         figures = read_tag(answer, self.tag)
         if figures is None:
             return
@@ -135,7 +135,7 @@ class PageLimits:
 
     Attributes:
         calls: SIP peers in one call at rtpengine, which keeps a little of each for as long as it lives.
-        silent_s: without a packet of the page, its checks of ICE included, which come every few seconds.
+        silent_s: in a call, without a packet of the page.
     """
 
     calls: int = 16
@@ -231,6 +231,7 @@ class RtpenginePage:
         if leg is None or leg.state is not LegState.CONNECTED:
             return
         leg.take(await leg.room.query(leg.tag))
-        heard_s = leg.stats().last_packet_s
-        if heard_s is not None and time.monotonic() - heard_s > self._limits.silent_s:
+        # in a call a page sends without a pause; before and after it, it sends nothing that rtpengine would count
+        calls = [since_s for session in leg.room.sessions if (since_s := session.joined_since_s) is not None]
+        if calls and time.monotonic() - max(min(calls), leg.stats().last_packet_s or 0.0) > self._limits.silent_s:
             leg.finish(LegState.FAILED)

@@ -255,7 +255,11 @@ class RtpenginePlane(MediaPlane):
                 except PonteError as error:
                     self._log.debug("rtpengine_query_failed", code=error.code)
 
-        looks = [one(page, session.room, session.look()) for page, session in self._sessions.values() if session.joined]
+        looks = [
+            one(page, session.room, session.look())
+            for page, session in self._sessions.values()
+            if session.joined_since_s is not None
+        ]
         looks += [one(page, page.leg.room, page.look()) for page in self._pages if page.leg is not None]
         await asyncio.gather(*looks)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from gateway.domain.codecs import OPUS
 from gateway.domain.errors import LocalProtocolError, PonteError
 from gateway.media.client_sdp import NOWHERE, RemoteTransport, put_on, take_off
 from gateway.media.keys import OnKey
@@ -214,13 +215,14 @@ class SipSession:
 
     @property
     def opus_number(self) -> int | None:
-        """Payload type of Opus with the peer, where that is spoken."""
-        return self._negotiated.send.get("opus") if self._negotiated is not None else None
+        """Payload type of Opus with the peer, where that is the codec."""
+        negotiated = self._negotiated
+        return negotiated.payload_type if negotiated is not None and negotiated.codec == OPUS.name else None
 
     @property
-    def joined(self) -> bool:
-        """Whether packets flow between the peer and the page."""
-        return self._joined is not None
+    def joined_since_s(self) -> float | None:
+        """Monotonic instant from which on packets flow between the peer and the page; None: they do not."""
+        return self._joined_at_s if self._joined is not None else None
 
     def join(self) -> None:
         """Connect the peer with the page's leg, whichever that is, from now on."""
@@ -288,7 +290,12 @@ class SipSession:
             return
         muted = self._mute_until_s > time.monotonic()
         quiet = Ways(self._quiet.wa_to_sip, self._quiet.sip_to_wa or muted)
-        held = Ways(not negotiated.sends, not negotiated.receives)
+        # rtpengine writes silence into G.711 and G.722; Opus that it passes through it would leave as it is
+        opaque = OPUS.name in negotiated.send
+        held = Ways(
+            not negotiated.sends or (opaque and quiet.wa_to_sip),
+            not negotiated.receives or (opaque and quiet.sip_to_wa),
+        )
         self._told_quiet, before = quiet, self._told_quiet
         await self._switch(page, "silence media", before, quiet)
         self._told_held, before = held, self._told_held

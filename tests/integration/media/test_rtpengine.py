@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -27,6 +28,7 @@ from tests.integration.media.planes import (
     a_phone,
     at_rtpengine,
     both_hear,
+    is_quiet,
     page_of,
     until,
     without_payload_type,
@@ -165,6 +167,38 @@ async def test_a_codec_that_the_page_does_not_speak_is_made_from_one_that_it_spe
         plane.connect(CALL, page.side)
         await both_hear(page, phone)
         assert {parse_header(one).payload_type for one in phone.packets[-20:]} == {8}
+
+
+async def test_a_page_without_a_call_may_be_silent(engine: Rtpengine) -> None:
+    limits = PageLimits(silent_s=0.3)
+    async with at_rtpengine(engine, lambda s: replace(s, limits=limits)) as plane, page_of(plane) as page:
+        page.peer.connection.getSenders()[0].replaceTrack(None)
+        await asyncio.sleep(1.2)  # several looks
+        assert page.legs[-1].state is LegState.CONNECTED
+        async with a_phone() as phone:
+            await phone.calls(plane, page.side)
+            plane.connect(CALL, page.side)
+            await until(lambda: page.legs[-1].state is LegState.FAILED)
+
+
+async def test_opus_is_silenced_by_sending_nothing(engine: Rtpengine) -> None:
+    def opus_only(sdp: str) -> str:
+        for number in (0, 8, 9):
+            sdp = without_payload_type(sdp, number)
+        return sdp
+
+    planes = at_rtpengine(engine, lambda s: replace(s, codecs=("opus",)))
+    async with planes as plane, page_of(plane, change=opus_only) as page, a_phone(codecs=("opus",)) as phone:
+        phone.speaks = False  # this phone speaks G.711 alone
+        await phone.calls(plane, page.side)
+        plane.connect(CALL, page.side)
+        await until(lambda: len(phone.packets) > 5)
+        assert {parse_header(one).payload_type for one in phone.packets} == {111}
+        plane.silence(CALL, wa_to_sip=True, sip_to_wa=False)
+        assert await is_quiet(lambda: len(phone.packets))
+        plane.silence(CALL, wa_to_sip=False, sip_to_wa=False)
+        heard = len(phone.packets)
+        await until(lambda: len(phone.packets) > heard + 5)
 
 
 async def test_reports_of_the_phone_are_seen(engine: Rtpengine) -> None:
