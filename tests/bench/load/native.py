@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import subprocess
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from gateway.codecs.g711 import encode_ulaw
 
 _SOURCE: Final = Path(__file__).with_name("load.c")
 _BUILD: Final = Path(__file__).resolve().parents[3] / "build" / "bench"
+_CLOCK_HZ: Final = 8000
 _FRAMES: Final = 64  # different ones of what is said in a call
 _OTHER: Final = ctypes.CFUNCTYPE(
     None, ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), ctypes.c_int, ctypes.c_uint32, ctypes.c_int
@@ -130,6 +132,7 @@ class Native:
         self._library.run.argtypes = (ctypes.POINTER(_Load),)
         self._audio = speech_like()
         self._runs = 0
+        self._ended_s: float | None = None
 
         def told(stream: int, packet: Any, length: int, host: int, port: int) -> None:
             address = ".".join(str(part) for part in host.to_bytes(4, "little"))
@@ -143,10 +146,12 @@ class Native:
         Blocks, without the interpreter's lock.
         """
         self._runs += 1
+        # A sender's clock goes on while it is silent: else this would look like a network that held its packets back.
+        passed = 0 if self._ended_s is None else round((time.monotonic() - self._ended_s) * _CLOCK_HZ)
         streams = (_Stream * len(ends))()
         for stream, end in zip(streams, ends, strict=True):
             stream.fd, stream.hears, stream.ssrc = end.fd, end.hears, end.ssrc
-            stream.sequence, stream.timestamp = end.sequence & 0xFFFF, end.timestamp & 0xFFFFFFFF
+            stream.sequence, stream.timestamp = end.sequence & 0xFFFF, (end.timestamp + passed) & 0xFFFFFFFF
             stream.host = int.from_bytes(bytes(int(part) for part in end.to[0].split(".")), "little")
             stream.port = int.from_bytes(end.to[1].to_bytes(2, "big"), "little")
             stream.protect_context = _context(end.protect)
@@ -158,6 +163,7 @@ class Native:
         )  # fmt: skip
         if error := self._library.run(ctypes.byref(load)):
             raise OSError(error, os.strerror(error))
+        self._ended_s = time.monotonic() - linger_s
         for stream, end in zip(streams, ends, strict=True):
             end.sequence, end.timestamp = stream.sequence, stream.timestamp
         return Carried(
