@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Launcher } from 'chrome-launcher';
 import { WebSocket } from 'ws';
+import { OPENING_URL } from './config.js';
 import { chromeFlags } from './flags.js';
 import { log } from './log.js';
 import { treeBytes } from './memory.js';
@@ -167,7 +168,7 @@ export class Chrome {
         userDataDir: profile,
         chromeFlags: this.flags,
         ignoreDefaultFlags: true,
-        startingUrl: url,
+        startingUrl: url === OPENING_URL ? 'about:blank' : url,
         handleSIGINT: false,
         connectionPollInterval: 50,
         maxConnectionRetries: Math.ceil(this.#pace.start_ms / 50),
@@ -193,8 +194,12 @@ export class Chrome {
       // The launcher goes on polling the port of a Chrome that has ended already, so its end is watched here.
       const early = await Promise.race([launched, untilSet(() => exit)]);
       if (early) throw new Error(`${early} at its start; ${this.#whyEarly()}`);
-      this.port = launcher.port ?? 0;
-      this.version = await askVersion(this.port, this.#pace.start_ms);
+      const port = launcher.port ?? 0;
+      this.version = await askVersion(port, this.#pace.start_ms);
+      if (url === OPENING_URL) {
+        await offerFirstPage(port, 5000).catch((/** @type {unknown} */ error) => { log('info', 'chrome.first_page_kept', { detail: String(error) }); });
+      }
+      this.port = port;
       this.state = 'running';
       this.#runningSince = Date.now();
       this.#checks = 0;
@@ -364,12 +369,37 @@ export function getJson(port, path, timeout_ms) {
  */
 async function closeBrowser(port, timeout_ms) {
   const version = /** @type {{webSocketDebuggerUrl?: unknown}} */ (await getJson(port, '/json/version', timeout_ms));
-  const socket = new WebSocket(String(version.webSocketDebuggerUrl), { handshakeTimeout: timeout_ms });
+  await command(String(version.webSocketDebuggerUrl), 'Browser.close', {}, timeout_ms);
+}
+
+/**
+ * Send the first page on to {@link OPENING_URL}, which Chrome does not take on its command line. Without it a gateway
+ * opens a page of its own beside this one.
+ *
+ * @param {number} port
+ * @param {number} timeout_ms
+ */
+async function offerFirstPage(port, timeout_ms) {
+  const list = await getJson(port, '/json/list', timeout_ms);
+  const pages = /** @type {{type?: string, url?: string, webSocketDebuggerUrl?: string}[]} */ (Array.isArray(list) ? list : []);
+  const first = pages.find((page) => page.type === 'page' && page.url === 'about:blank');
+  if (first?.webSocketDebuggerUrl) await command(first.webSocketDebuggerUrl, 'Page.navigate', { url: OPENING_URL }, timeout_ms);
+}
+
+/**
+ * @param {string} url of a websocket of Chrome's
+ * @param {string} method
+ * @param {object} params
+ * @param {number} timeout_ms
+ * @returns {Promise<void>} when Chrome answered, or closed the socket
+ */
+async function command(url, method, params, timeout_ms) {
+  const socket = new WebSocket(url, { handshakeTimeout: timeout_ms });
   await new Promise((resolve, reject) => {
     socket.once('error', reject);
     socket.once('close', resolve);
     socket.once('message', resolve);
-    socket.once('open', () => { socket.send(JSON.stringify({ id: 1, method: 'Browser.close' })); });
+    socket.once('open', () => { socket.send(JSON.stringify({ id: 1, method, params })); });
     setTimeout(reject, timeout_ms).unref();
   }).finally(() => { socket.terminate(); });
 }

@@ -24,7 +24,7 @@ export class ConfigError extends Error {}
 /** @typedef {{cert: Buffer, key: Buffer}} Tls PEM */
 
 /** By this address a gateway knows a page that it may send to WhatsApp Web: there is no other, empty one beside it then. */
-const OPENING_URL = 'about:blank#ponte';
+export const OPENING_URL = 'about:blank#ponte';
 
 const PRIVATE = new BlockList();
 for (const [address, prefix] of /** @type {const} */ ([

@@ -31,6 +31,12 @@ after(async () => {
   await rm(profile, { recursive: true, force: true, maxRetries: 5 });
 });
 
+test('the first page is offered to the gateway', async () => {
+  await until(async () => (await helper.browser()).state === 'running');
+  const listed = /** @type {any[]} */ (await (await helper.ask('/json/list', {}, helper.cdp_port)).json());
+  assert.deepEqual(listed.filter((one) => one.type === 'page').map((one) => one.url), ['about:blank#ponte']);
+});
+
 test('Chrome runs although a stale lock was in its profile', async () => {
   await running(helper);
   const health = await helper.ask('/healthz');
