@@ -112,10 +112,16 @@ class CallRecording:
             self._on_change("stopped")
 
     def refresh(self, now: RecordingStatus | None) -> RecordingStatus | None:
-        """Return where it is, with the figures of *now*, the media plane's."""
-        if now is not None and self.status is not None and self.status.state not in _OVER:
-            return replace(self.status, duration_s=now.duration_s, bytes=now.bytes, dropped=now.dropped)
-        return self.status
+        """Return where it is; while it records, with the media plane's figures of *now*, which may be a second old."""
+        status = self.status
+        if now is None or status is None or status.state is not RecordingState.RECORDING:
+            return status
+        return replace(
+            status,
+            duration_s=max(status.duration_s, now.duration_s),
+            bytes=max(status.bytes, now.bytes),
+            dropped=now.dropped,
+        )
 
     def _failed(self, status: RecordingStatus) -> None:
         if self.status is None or self.status.state not in _OVER:
