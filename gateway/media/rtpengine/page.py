@@ -16,7 +16,6 @@ from gateway.media.page_side import PAGE_PAYLOAD_TYPES, LegState, LegStats, Page
 from gateway.media.rtpengine.figures import TagFigures, read_tag
 from gateway.media.rtpengine.room import PageEnd, Room
 from gateway.media.rtpengine.sdp import page_offer, read_page_answer, stand_in
-from gateway.media.rtpengine.session import SipSession
 from gateway.protocol.ng.requests import Answer
 
 _LOOK_S: Final = 0.05  # between looks whether the page is connected; it takes 0.1 to 0.5 s
@@ -172,7 +171,18 @@ class RtpenginePage:
         """The call at rtpengine that SIP peers of this page join; another one where rtpengine lost the last."""
         if self._room is None or self._room.lost:
             self._room = self._new_room()
+            self._room.want_opus = self._want_opus
         return self._room
+
+    @property
+    def opus_number(self) -> int:
+        """Payload type of Opus that the page has, or will have."""
+        return self._opus_number
+
+    def _want_opus(self, number: int) -> None:
+        self._opus_number = number
+        if self.leg is not None:
+            self.leg.finish(LegState.CLOSED)
 
     def new_leg(self, *, addresses: Sequence[str] = (), connect_timeout_s: float = 10.0) -> RtpengineLeg:
         """See `PageSide`. *addresses* are rtpengine's business: its ``--interface``."""
@@ -197,15 +207,10 @@ class RtpenginePage:
             for session in leg.room.sessions:
                 session.stir()
 
-    def left(self, session: SipSession) -> None:
-        """A call is over: make the leg anew where the next call does better with another one."""
-        number = session.opus_number
-        if number is not None:
-            self._opus_number = number
+    def left(self) -> None:
+        """A call is over: make the leg anew where rtpengine keeps too much in its call."""
         leg = self.leg
-        if leg is None or leg.room.sessions:
-            return
-        if leg.room.used >= self._limits.calls or (number is not None and number != leg.opus_number):
+        if leg is not None and not leg.room.sessions and leg.room.used >= self._limits.calls:
             leg.finish(LegState.CLOSED)
 
     def close(self) -> None:

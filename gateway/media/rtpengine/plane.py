@@ -191,7 +191,7 @@ class RtpenginePlane(MediaPlane):
         if worker is not None:
             worker.cancel()
         stats = await session.delete()
-        page.left(session)
+        page.left()
         return stats
 
     def _open(self, call_id: CallId, page: PageSide | None, *, webrtc: bool) -> SipSession:
@@ -206,6 +206,7 @@ class RtpenginePlane(MediaPlane):
             secure=self._settings.offer_srtp,
             webrtc=webrtc,
             connect_timeout_s=self._settings.connect_timeout_s,
+            opus_number=page.opus_number,
         )
         self._sessions[call_id] = (page, session)
         return session

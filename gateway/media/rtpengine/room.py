@@ -9,6 +9,7 @@ Ports stay as they are at that ("port latching"), so nobody has to be told of it
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +63,7 @@ class Room:
         used: how many have been.
         offered_legs: legs of pages in it that are not closed.
         lost: rtpengine does not know it any more.
+        want_opus: asks for a leg of the page that has this payload type for Opus; the one that is there ends.
     """
 
     client: NgClient
@@ -72,6 +74,7 @@ class Room:
     used: int = 0
     offered_legs: int = 0
     lost: bool = False
+    want_opus: Callable[[int], None] = lambda number: None
     _tags: int = 0
 
     def new_tag(self) -> int:

@@ -46,6 +46,7 @@ class SipSession:
         secure: offer SRTP, and nothing else.
         webrtc: it is a browser: ICE and DTLS.
         connect_timeout_s: seconds for a browser to connect.
+        opus_number: payload type of Opus that is offered, which is the page's.
 
     Attributes:
         room: the call at rtpengine that it is in.
@@ -53,7 +54,14 @@ class SipSession:
     """
 
     def __init__(
-        self, room: Room, *, codecs: Sequence[str], secure: bool, webrtc: bool, connect_timeout_s: float
+        self,
+        room: Room,
+        *,
+        codecs: Sequence[str],
+        secure: bool,
+        webrtc: bool,
+        connect_timeout_s: float,
+        opus_number: int = OPUS.payload_type,
     ) -> None:
         number = room.new_tag()
         self.room = room
@@ -63,6 +71,8 @@ class SipSession:
         self._stand_in = f"stand{number}"
         self._codecs = tuple(codecs)
         self._sdp = SdpSession(secrets.randbits(32), codecs, secure=secure and not webrtc)
+        self._offered_numbers = {OPUS.name: opus_number} if OPUS.name in codecs else {}
+        self._asked_opus: int | None = None  # number that the page was made anew for
         self._way: Way = "webrtc" if webrtc else "sdes" if secure else "plain"
         self._mux = False
         self._connect_timeout_s = connect_timeout_s
@@ -103,6 +113,7 @@ class SipSession:
         async with self._lock:
             if self._ours is None:
                 await self._open(self._way, mux=False)
+                self._sdp.use_numbers(self._offered_numbers)
             return self._write(self._sdp.create_offer(self._local()), always=True)
 
     async def accept_answer(self, text: str) -> Negotiated:
@@ -214,12 +225,6 @@ class SipSession:
     # the call
 
     @property
-    def opus_number(self) -> int | None:
-        """Payload type of Opus with the peer, where that is the codec."""
-        negotiated = self._negotiated
-        return negotiated.payload_type if negotiated is not None and negotiated.codec == OPUS.name else None
-
-    @property
     def joined_since_s(self) -> float | None:
         """Monotonic instant from which on packets flow between the peer and the page; None: they do not."""
         return self._joined_at_s if self._joined is not None else None
@@ -270,9 +275,26 @@ class SipSession:
                 self.lose(PLANE_LOST)
                 return
 
+    def _fits(self, page: PageEnd) -> bool:
+        """Whether the page has the peer's number for Opus; if not, it is connected anew with that, once.
+
+        rtpengine 10.5 passes packets through only where both sides have the same number, and loses them otherwise.
+        """
+        negotiated = self._negotiated
+        if negotiated is None or negotiated.codec != OPUS.name or OPUS.name not in page.answer.payload_types:
+            return True
+        number = negotiated.payload_type
+        if number in {page.answer.payload_types[OPUS.name], self._asked_opus}:
+            return True
+        self._asked_opus = number
+        self.room.want_opus(number)
+        return False
+
     async def _bring_about(self) -> None:
         async with self._lock:
             page = self.room.page
+            if self._wanted and page is not None and not self._fits(page):
+                page = None  # another one comes
             if self._wanted and page is not None and page is not self._joined and self._negotiated is not None:
                 self._joined, self._offered = page, False
                 self._joined_at_s = time.monotonic()

@@ -173,6 +173,10 @@ class SdpSession:
         """Write these SRTP keys, by suite, into what is sent from now on: those of whoever protects the packets."""
         self._keys = OwnKeys(self._random_bits, keys)
 
+    def use_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Offer these payload types, by codec, unless the peer had others first."""
+        self._numbers = {**numbers, **self._numbers}
+
     def create_offer(self, local: LocalMedia, direction: HoldDirection = "sendrecv") -> str:
         """Return an offer with all that we speak; in a running session, one that fits it.
 
