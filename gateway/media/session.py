@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.codecs.sound import SoundCodecs
+from gateway.domain.codecs import G722, PCMA, PCMU
 from gateway.domain.errors import RemoteProtocolError
 from gateway.media.conversion import Conversion, ConversionStats
 from gateway.media.ear import Ears
@@ -25,6 +26,8 @@ from gateway.protocol.rtcp import Reporter
 from gateway.protocol.rtp import OutgoingStream
 from gateway.protocol.sdp import Negotiated, SdpSession
 
+# Numbers that mean the same everywhere (RFC 3551 section 6): some peers send such a codec though another was agreed on.
+_STATIC: Final = {codec.payload_type: codec.name for codec in (PCMU, PCMA, G722)}
 _OLD_CODEC_S: Final = 1.0  # for which packets of the codec before a re-INVITE pass: page and peer change one by one
 
 
@@ -191,7 +194,7 @@ class RtpSession:
         self._page_codecs = {number: codec for codec, number in page.items()}
         preferred = negotiated.codec if negotiated.codec in page else None
         convertible = self._sounds.names if self._sounds is not None else frozenset()
-        to_wa = routes({**self._old_receive, **negotiated.receive}, page, preferred, convertible)
+        to_wa = routes({**_STATIC, **self._old_receive, **negotiated.receive}, page, preferred, convertible)
         to_sip = routes({n: codec for codec, n in page.items()}, send, negotiated.codec, convertible)
         self._convert(self._to_wa, to_wa, self._to_page, PAGE_PTIME_MS, None)
         self._convert(self._to_sip, to_sip, self._to_peer, negotiated.ptime_ms, negotiated.max_bitrate_bps)
