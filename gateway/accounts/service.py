@@ -21,6 +21,7 @@ from gateway.bridge.call import CallLimits
 from gateway.bridge.presentation import Presentation
 from gateway.browser import AllowList, BrowserSettings, HttpSettings
 from gateway.browser.local_helper import LocalHelperSettings
+from gateway.codecs.sound import OpusSettings
 from gateway.config import Settings
 from gateway.domain import termination as t
 from gateway.domain.ids import AccountId
@@ -95,6 +96,7 @@ def plane_settings(settings: Settings) -> PlaneSettings:
             public_address=settings.public_address,
             connect_timeout_s=settings.webrtc_connect_timeout_s,
         ),
+        opus=OpusSettings(complexity=settings.opus_complexity),
     )
 
 

@@ -7,6 +7,7 @@ native-endian signed 16-bit `array('h')`.
 from __future__ import annotations
 
 from array import array
+from operator import itemgetter
 from typing import Final
 
 _ULAW_BIAS: Final = 0x84  # 33 in 14-bit steps: makes every segment a power of two
@@ -115,7 +116,10 @@ def encode_bytes(codec: str, sound: bytes) -> bytes:
         codec: ``PCMU`` or ``PCMA``.
         sound: two bytes a sample.
     """
-    return bytes(map(_CODES[codec].__getitem__, memoryview(sound).cast("H")))
+    samples = memoryview(sound).cast("H").tolist()
+    if len(samples) < 2:  # of which itemgetter makes no tuple
+        return bytes(_CODES[codec][sample] for sample in samples)
+    return bytes(itemgetter(*samples)(_CODES[codec]))
 
 
 def decode(codec: str, payload: bytes) -> array[int]:

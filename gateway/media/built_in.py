@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from gateway.codecs.sound import OpusSettings
 from gateway.domain.codecs import CODECS
 from gateway.domain.errors import ConfigError
 
@@ -34,12 +35,14 @@ class PlaneSettings:
         offer_srtp: offer SRTP, and nothing else, to the peers that we call.
         codecs: that are spoken with SIP peers, best first.
         clients: how WebRTC clients are reached.
+        opus: how Opus is made, where something is converted into it.
     """
 
     port_range: tuple[int, int]
     offer_srtp: bool = False
     codecs: Sequence[str] = tuple(CODECS)
     clients: ClientSettings = field(default_factory=ClientSettings)
+    opus: OpusSettings = field(default_factory=OpusSettings)
 
     def split(self, parts: int) -> tuple[PlaneSettings, ...]:
         """Return the settings of *parts* planes that share the ports evenly.

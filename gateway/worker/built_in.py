@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from gateway.codecs.sound import SoundCodecs
 from gateway.media.built_in import PlaneSettings
 from gateway.media.router import PacketRouter
 from gateway.media.sockets import SocketWatch
@@ -33,4 +34,5 @@ def built_in_plane(settings: PlaneSettings, watch: SocketWatch | None = None) ->
         page_leg=partial(WebRtcLeg, watch=watch),
         watch=watch,
         codecs=settings.codecs,
+        sounds=SoundCodecs.load(settings.opus),
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
+from gateway.codecs.sound import OpusSettings
 from gateway.domain.errors import (
     ConfigError,
     LocalProtocolError,
@@ -37,7 +38,7 @@ TYPES: Final[Mapping[str, type[Any]]] = {
     one.__name__: one
     for one in (
         ClientSettings, Crypto, CryptoPair, DirectionStats, Family, KeyPress, LegStats, MediaStats, Negotiated,
-        PlaneSettings, RecordingSpec, RecordingStatus,
+        OpusSettings, PlaneSettings, RecordingSpec, RecordingStatus,
     )
 }  # fmt: skip
 """Dataclasses that a message may hold."""

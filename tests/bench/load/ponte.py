@@ -2,6 +2,7 @@
 
 `--plane` chooses another: `asyncio`, a worker on that loop; `inside`, no worker but this process on asyncio. `--busy`
 blocks this process's own loop, as a gateway does that has to do with other things, for half of the time.
+`--complexity` and `--bitrate` are of Opus, where something is converted into it.
 
 Asked as `tests.bench.load.lines` says: ``open`` a call, which answers with the SDP for phone and page; ``accept`` their
 answers; ``connected`` once all are; ``stats`` of all calls together; ``pid`` of the process that has the packets.
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateway.codecs.sound import OpusSettings
 from gateway.domain.ids import CallId
 from gateway.media.built_in import PlaneSettings
 from gateway.media.page_side import PageLeg, PageSide
@@ -111,11 +113,11 @@ class Host:
             await call.leg.close()
 
 
-async def main(plane: str, *, busy: bool) -> None:
+async def main(plane: str, *, busy: bool, opus: OpusSettings) -> None:
     """Serve the commands of stdin."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout is for the answers
     async with open_plane(
-        PlaneSettings((20_000, 29_999)), workers=int(plane != "inside"), metrics=Metrics(), health=Health(),
+        PlaneSettings((20_000, 29_999), opus=opus), workers=int(plane != "inside"), metrics=Metrics(), health=Health(),
         module="tests.bench.load.asyncio_worker" if plane == "asyncio" else "gateway.worker",
     ) as opened:  # fmt: skip
         host = Host(opened)
@@ -138,5 +140,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--plane", choices=("worker", "asyncio", "inside"), default="worker")
     parser.add_argument("--busy", action="store_true")
+    usual = OpusSettings()
+    parser.add_argument("--complexity", type=int, default=usual.complexity, help="of Opus")
+    parser.add_argument("--bitrate", type=int, default=usual.narrow_bps, help="of Opus for sound of 8 kHz, bit/s")
     chosen = parser.parse_args()
-    asyncio.run(main(chosen.plane, busy=chosen.busy))
+    settings = OpusSettings(narrow_bps=chosen.bitrate, complexity=chosen.complexity)
+    asyncio.run(main(chosen.plane, busy=chosen.busy, opus=settings))
