@@ -1,8 +1,9 @@
 """Lost sound made good from what came before it, in the manner of ITU-T G.711 Appendix I, and comfort noise.
 
-The last period of the voice goes on, from 10 ms on two of them in turn, so that it does not buzz, ever softer until
-60 ms. Unlike the Appendix nothing is delayed on a clean line: where it fades what has been sent over into the repeated
-period, here the step between the two is taken out of the first quarter of the period.
+The last period of the voice goes on, from 20 ms on two of them in turn, so that it does not buzz, ever softer until
+120 ms, which PESQ likes better than the Appendix' 10 and 60. Unlike there nothing is delayed on a clean line: where it
+fades what has been sent over into the repeated period, here the step between the two is taken out of the first quarter
+of the period.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from gateway.codecs.levels import FULL_SCALE
 _LOWEST_HZ: Final = 66
 _HIGHEST_HZ: Final = 200  # of periods that are looked for; two or more of a higher voice are as good
 _WINDOW_S: Final = 0.02  # that two stretches are compared over
-_FULL_S: Final = 0.01  # of a loss that is made good at full level
-_GONE_S: Final = 0.06
+_FULL_S: Final = 0.02  # of a loss that is made good at full level
+_GONE_S: Final = 0.12
 _RETURN_S: Final = 0.004  # over which sound that came is faded in, and as much more for each 10 ms that were lost
+_RETURN_PER_S: Final = 0.01
 _LONGEST_RETURN_S: Final = 0.01
 _SEARCH_HZ: Final = 4000  # the coarse search is made on samples this far apart
 _NOISE_S: Final = 1.0
@@ -126,7 +128,7 @@ class Concealer:
         """Fade from what would have gone on to *sound*."""
         came = array("h", sound)
         rate = self._rate_hz
-        fade = round(min(_LONGEST_RETURN_S, _RETURN_S * (1 + self._lost / (_FULL_S * rate))) * rate)
+        fade = round(min(_LONGEST_RETURN_S, _RETURN_S * (1 + self._lost / (_RETURN_PER_S * rate))) * rate)
         fade = min(fade, len(came))
         made = self._repeat(fade)
         self._lost = 0

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from gateway.codecs.sound import OpusSettings
 from gateway.domain.errors import ConfigError, PeerTimeout, PonteError, RemoteProtocolError, Unavailable
 from gateway.domain.recording import RecordingFormat, RecordingSpec, RecordingState, RecordingStatus
 from gateway.domain.states import PageState
@@ -40,6 +41,7 @@ VALUES = [
     KEYS,
     DirectionStats(),
     ClientSettings(),
+    OpusSettings(complexity=9),
     KEYS.ours,
     RecordingSpec("/var/x", "c1", RecordingFormat.WAV, tone=True, min_free_bytes=5),
     RecordingStatus(RecordingState.FAILED, "c1.opus", RecordingFormat.OPUS, 1.5, 300, "disk_full", "No room", 2),
