@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from gateway.worker.channel import Channel, Handler
 from gateway.worker.figures import Family, families_of
 
 STATS_S: Final = 0.9  # between two looks at a call's figures, which may then be a second old
+SHORTEST_PAUSE_S: Final = 0.05  # between two turns of that: with 200 calls 23 are told in one, in 1 ms
 _DELAY_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.06, 0.12, 0.5)  # 60 ms: what a jitter buffer may bridge
 _ENDED: Final = frozenset({LegState.FAILED, LegState.CLOSED})
 _PAGE_BYTES: Final = resource.getpagesize()
@@ -167,21 +169,23 @@ class MediaWork:
         return figures.families()
 
     async def tell_figures(self) -> None:
-        """Tell how calls and legs fare, one after the other so that no packet waits for many; never returns."""
+        """Tell how calls and legs fare, a few at a time so that no packet waits for many; never returns."""
         while True:
             rounds: list[Callable[[], None]] = [
                 *(partial(self._tell_call, call_id) for call_id in self._calls),
                 *(partial(self._tell_leg, number) for number in self._legs),
             ]
-            pause_s = STATS_S / max(len(rounds), 1)
-            for tell in rounds or [lambda: None]:
+            pause_s = max(SHORTEST_PAUSE_S, STATS_S / max(len(rounds), 1))
+            at_once = math.ceil(len(rounds) * pause_s / STATS_S) or 1
+            for start in range(0, max(len(rounds), 1), at_once):
                 due_s = time.monotonic() + pause_s
                 await asyncio.sleep(pause_s)
                 self._figures.delay.observe(max(0.0, time.monotonic() - due_s))
-                try:
-                    tell()
-                except Exception:
-                    self._log.exception("figures_not_told")  # the next may be
+                for tell in rounds[start : start + at_once]:
+                    try:
+                        tell()
+                    except Exception:
+                        self._log.exception("figures_not_told")  # the next may be
 
     def _tell_call(self, call_id: CallId) -> None:
         if call_id in self._calls:
