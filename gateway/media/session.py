@@ -65,6 +65,7 @@ class RtpSession:
         self._jitter = jitter
         self._loop = asyncio.get_running_loop()
         self._port: RtpPort | None = None
+        self._reporting: ReportingPort | None = None  # the same, where it is one: asking that costs as much as a packet
         self._to_sip = PacketPath(OutgoingStream(random_bits))
         self._to_wa = PacketPath(OutgoingStream(random_bits))
         self._applied: Negotiated | None = None
@@ -141,6 +142,7 @@ class RtpSession:
         self._to_wa.on_event = None if self._keys is None else self._keys.receive
         self._leave_port()
         self._port = port
+        self._reporting = port if isinstance(port, ReportingPort) else None
         if isinstance(port, ReportingPort):
             port.set_beyond(lambda: self._reporter.far)
             self._page_loss.begin(port.far_report())
@@ -154,9 +156,10 @@ class RtpSession:
         port, self._port = self._port, None
         if port is not None:
             port.set_receiver(None)
-        if isinstance(port, ReportingPort):
-            self._page_loss.end(port.far_report())
-            port.set_beyond(None)
+        reporting, self._reporting = self._reporting, None
+        if reporting is not None:
+            self._page_loss.end(reporting.far_report())
+            reporting.set_beyond(None)
             self._reporter.beyond = None
 
     def silence(self, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
@@ -295,7 +298,7 @@ class RtpSession:
         self._schedule()
 
     def _prepare_for_loss(self) -> None:
-        page = self._port.far_report() if isinstance(self._port, ReportingPort) else None
+        page = self._reporting.far_report() if self._reporting is not None else None
         for path, far in ((self._to_sip, self._reporter.far), (self._to_wa, page)):
             if path.conversion is not None and far is not None:
                 path.conversion.expect_loss(far.fraction_lost * 100 // 256)
@@ -309,7 +312,7 @@ class RtpSession:
         """Return the figures so far."""
         trip = self._reporter.round_trip_s
         tap = self._to_sip.key_tap
-        page = self._port.far_report() if isinstance(self._port, ReportingPort) else self._page_loss.last
+        page = self._reporting.far_report() if self._reporting is not None else self._page_loss.last
         late_s, looks = self._late_s
         of_page = dict(self._port.payload_types) if self._port is not None else {}
         heard = self._ears.look(of_page, self.sdp.negotiated, time.monotonic())

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any, Final
 
 from gateway.codecs.sound import OpusSettings
@@ -44,6 +44,8 @@ TYPES: Final[Mapping[str, type[Any]]] = {
 """Dataclasses that a message may hold."""
 
 _FIELDS: Final = {one: tuple(field.name for field in fields(one)) for one in TYPES.values()}
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def pack(value: object) -> Any:
@@ -52,7 +54,12 @@ def pack(value: object) -> Any:
     Raises:
         TypeError: it holds something else than plain values and `TYPES`.
     """
-    if value is None or isinstance(value, bool | int | float):
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in _FIELDS:
+        return {"o": kind.__name__, "v": [pack(getattr(value, name)) for name in _FIELDS[kind]]}
+    if isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return str(value)
@@ -62,9 +69,6 @@ def pack(value: object) -> Any:
         return {"d": [[pack(key), pack(one)] for key, one in value.items()]}
     if isinstance(value, bytes):
         return {"b": base64.b64encode(value).decode()}
-    kind = type(value)
-    if is_dataclass(value) and TYPES.get(kind.__name__) is kind:
-        return {"o": kind.__name__, "v": [pack(getattr(value, name)) for name in _FIELDS[kind]]}
     raise TypeError(f"{kind.__name__} cannot be sent to or by a media worker")
 
 
@@ -97,7 +101,7 @@ def frame(message: object) -> bytes:
     Raises:
         ValueError: it is too long.
     """
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _ENCODE(message).encode()
     if len(body) > MAX_BYTES:
         raise ValueError("a message is too long")
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
