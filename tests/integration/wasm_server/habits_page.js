@@ -70,6 +70,13 @@ const log = [];
 let current = null;
 
 const put = (model) => {
+  // Told first, done just after.
+  if (has("early")) {
+    current = model;
+    calls.tell("change:activeCall", model);
+    setTimeout(() => { calls._models = [model]; if (current === model) calls.activeCall = model; }, 5);
+    return;
+  }
   const listed = !has("active_only");
   if (listed && !calls._models.includes(model)) calls._models = [...calls._models.filter((one) => one.fields.id !== model.fields.id), model];
   if (!has("list_only")) calls.activeCall = model;

@@ -23,7 +23,7 @@ HABITS: Final = (
     "silent,late,skipped",
     "doubled,replaced,get_state,processed",
     "numbers,text_jids,getters,ending",
-    "names,plain_jids,get,mute_direction",
+    "names,plain_jids,get,mute_direction,early",
     "active_only,undefined,number_ids,later",
     "list_only,object_ids,sync",
     "kept,one_id,replaced",

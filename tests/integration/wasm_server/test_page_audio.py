@@ -181,6 +181,9 @@ UNUSUAL: Final = {
         const to = new MediaStreamAudioDestinationNode(context);
         play(context, HZ, 0.1).connect(to);
         globalThis.element = Object.assign(new Audio(), {srcObject: to.stream});
+        const speaker = (await navigator.mediaDevices.enumerateDevices()).find(({kind}) => kind === "audiooutput");
+        await element.setSinkId(speaker.deviceId);
+        await context.setSinkId(speaker.deviceId);
         element.play();""",
     "a worklet that something silent keeps running": """
         const clock = new ConstantSourceNode(context, {offset: 0});

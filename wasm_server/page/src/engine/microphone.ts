@@ -218,6 +218,8 @@ export class Microphone {
       { signal: listening.signal },
     );
     outlet.open(this.started && track.audible);
+    // One that the page made without a gesture, and takes to be running.
+    if (this.started) this.resume(outlet.context);
     this.trackNeeded();
     this.rest();
     return gate;

@@ -157,7 +157,8 @@ export class AudioGraph {
       const node = reference.deref();
       if (node === undefined || node.context.state === 'closed') return false;
       const kind = kindOf(node);
-      if (kind === null || this.microphones.has(node)) return true;
+      // What is rendered into a buffer is not heard.
+      if (kind === null || this.microphones.has(node) || 'startRendering' in node.context) return true;
       const fed = this.fed(node);
       // Who only listens to the microphone is often played with no gain, so that it runs; it may pass on what it hears.
       const ends = fed === 'microphone' ? isShut : () => false;

@@ -10,6 +10,7 @@ export interface TrackSource {
 }
 
 export const MICROPHONE_LABEL = 'Ponte microphone';
+export const SPEAKER_LABEL = 'Ponte speaker';
 export const DEVICE_ID = 'default';
 const GROUP_ID = 'ponte';
 
@@ -19,6 +20,8 @@ interface DevicesWindow {
   readonly InputDeviceInfo?: { readonly prototype: object };
   readonly MediaDeviceInfo?: { readonly prototype: object };
   readonly Permissions?: { readonly prototype: object };
+  readonly HTMLMediaElement?: { readonly prototype: object };
+  readonly AudioContext?: { readonly prototype: object };
 }
 
 function wants(constraint: unknown): boolean {
@@ -35,6 +38,7 @@ function deviceInfo(prototype: object | undefined, fields: Record<string, string
 
 export function installMediaDevices(window: DevicesWindow, source: TrackSource, log: Log): void {
   const devices = window.MediaDevices.prototype;
+  let hasSpeaker = false;
 
   patchMethod(devices, 'getUserMedia', log, (_self, args, native) => {
     const constraints = args[0] as MediaStreamConstraints | null | undefined;
@@ -56,11 +60,29 @@ export function installMediaDevices(window: DevicesWindow, source: TrackSource, 
       label: MICROPHONE_LABEL,
       groupId: GROUP_ID,
     });
+    // A page may want to know that there is one; without hardware Chrome lists none, and plays into nowhere.
+    const speaker = deviceInfo(window.MediaDeviceInfo?.prototype, {
+      deviceId: DEVICE_ID,
+      kind: 'audiooutput',
+      label: SPEAKER_LABEL,
+      groupId: GROUP_ID,
+    });
     return listed.then(
-      (found) => [microphone, ...found.filter((device) => device.kind !== 'audioinput')],
-      () => [microphone],
+      (found) => {
+        const others = found.filter((device) => device.kind !== 'audioinput');
+        hasSpeaker = others.some((device) => device.kind === 'audiooutput');
+        return [microphone, ...others, ...(hasSpeaker ? [] : [speaker])];
+      },
+      () => [microphone, speaker],
     );
   });
+
+  for (const owner of [window.HTMLMediaElement, window.AudioContext]) {
+    if (owner === undefined || !Object.hasOwn(owner.prototype, 'setSinkId')) continue;
+    patchMethod(owner.prototype, 'setSinkId', log, (_self, args, native) =>
+      args[0] === DEVICE_ID && !hasSpeaker ? native(['']) : NATIVE,
+    );
+  }
 
   if (window.Permissions !== undefined) {
     patchMethod(window.Permissions.prototype, 'query', log, (_self, args, native) => {

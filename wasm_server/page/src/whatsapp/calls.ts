@@ -15,6 +15,8 @@ const POLL_IN_CALL_MS = 250;
 const POLL_IDLE_MS = 1000;
 /** While a call has no state yet, which may come without an event. */
 const POLL_PENDING_MS = 50;
+/** What is told of may be done just after. */
+const AFTER_EVENT_MS = 20;
 const PLACING_TIMEOUT_MS = 10_000;
 const PLACED_WITHIN_MS = 2000;
 const PLACING_LOOK_MS = 50;
@@ -321,6 +323,12 @@ export class Calls {
     return this.ledger.open().length > 0 ? POLL_IN_CALL_MS : POLL_IDLE_MS;
   }
 
+  /** Something of a call was told: before it is so, in some builds. */
+  private readonly heard = (): void => {
+    this.look();
+    setTimeout(this.look, AFTER_EVENT_MS);
+  };
+
   /** Look at WhatsApp's calls now and report what changed. */
   private readonly look = (): void => {
     // Reading a model may make WhatsApp fire the very event that leads here.
@@ -370,13 +378,13 @@ export class Calls {
   private listen(): void {
     if (this.listening) return;
     this.listening = true;
-    this.parts.bindings.attempt(() => this.parts.bindings.wpp?.on?.('call.incoming_call', this.look));
+    this.parts.bindings.attempt(() => this.parts.bindings.wpp?.on?.('call.incoming_call', this.heard));
   }
 
   private watch(source: CallStore | CallModel): void {
     if (this.watched.has(source)) return;
     this.watched.add(source);
-    const listen = (event: string): unknown => source.on?.(event, this.look);
+    const listen = (event: string): unknown => source.on?.(event, this.heard);
     this.parts.bindings.attempt(() => {
       if ('getModelsArray' in source || 'activeCall' in source) {
         listen('change:activeCall');
