@@ -30,7 +30,7 @@ class RecordingSettings(BaseModel):
     )
     recording_format: Literal["opus", "wav"] = Field(
         default="opus",
-        description="`opus`: Ogg, 21 MB an hour, 1 % of a core for a call; `wav`: 230 MB an hour, half the CPU. Both "
+        description="`opus`: Ogg, 21 MB an hour, 2 % of a core for a call; `wav`: 230 MB an hour, half the CPU. Both "
         "stereo with 16 kHz: WhatsApp left, PBX right",
     )
     recording_tone: bool = Field(

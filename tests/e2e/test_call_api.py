@@ -14,6 +14,7 @@ from tests.demo.world import Ports, World, WorldOptions, world
 from tests.e2e.test_keys import digits_in
 from tests.support.audio import level_dbfs, sine, tone_hz, write_wav
 from tests.support.baresip import SAMPLE_RATE_HZ
+from tests.support.two_tones import read_stereo
 from tests.support.wire import may_tap
 
 pytestmark = [
@@ -21,6 +22,9 @@ pytestmark = [
     pytest.mark.timeout(150),
     pytest.mark.skipif(not may_tap(), reason="looking at packets needs root or CAP_NET_RAW"),
 ]
+
+
+FAR_RATE_HZ = 16_000
 
 
 class Api:
@@ -78,9 +82,13 @@ async def test_a_call_from_the_api_is_asked_for_heard_silenced_keyed_and_ended(t
         await here.far_end.answer()
         assert (await api.until(call_id, "ACTIVE"))["sip"]["user"] == "1000"
 
+        assert (await api.post(f"/call/{call_id}/record"))["recording"]["state"] == "recording"
+        await here.far_end.say(sine(1000, -12, 30, FAR_RATE_HZ), FAR_RATE_HZ)
         await asyncio.sleep(2)
         samples, rate_hz = await here.far_end.heard(1)
         assert abs(tone_hz(samples, rate_hz) - 440) < 2
+        stopped = (await api.post(f"/call/{call_id}/record", {"recording": False}))["recording"]
+        assert (stopped["state"], stopped["duration_s"] > 1.5) == ("stopped", True)
         assert (await api.post(f"/call/{call_id}/mute"))["muted"] is True
         await asyncio.sleep(2)
         samples, _ = await here.far_end.heard(1)
@@ -106,6 +114,14 @@ async def test_a_call_from_the_api_is_asked_for_heard_silenced_keyed_and_ended(t
         assert (record["id"], record["whatsapp"]["number"]) == (call_id, CALLEE.removeprefix("+"))
         assert record["quality"]["sip_to_wa"]["packets"] > 100
         assert record["quality"]["wa_to_sip"]["packets"] > 100
+        assert record["quality"]["wa_to_sip"]["mos"] > 3
+        assert record["quality"]["sip_to_wa"]["delay_ms"] > 20
+        sound = await http.get(f"/calls/{call_id}/recording")
+        (tmp_path / "heard.opus").write_bytes(sound.content)
+        both, rate_hz = read_stereo(tmp_path / "heard.opus")
+        end = both.shape[1] - rate_hz // 2
+        for channel, hz in ((0, 1000), (1, 440)):  # left WhatsApp, right the phone
+            assert abs(tone_hz(both[channel, end - rate_hz : end] / 32768, rate_hz) - hz) < 2
         events = (await api.get("/events?limit=500"))["events"]
         mine = [(one["type"], one["data"].get("state")) for one in events if one["data"].get("call_id") == call_id]
         assert mine[-1] == ("call.ended", None)
