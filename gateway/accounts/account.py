@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -408,7 +409,12 @@ class Account:
             await asyncio.wait([before])
         try:
             self._context.book.begin(call)
-            async with watched_audio(call, self._context.book.one_way), metered(call), recorded(call):
+            async with (
+                watched_audio(call, self._context.book.one_way),
+                metered(call),
+                recorded(call),
+                self._proving(call),
+            ):
                 await call.run(flow)
         finally:
             self._context.book.end(call)
@@ -416,6 +422,20 @@ class Account:
                 self._call = self._call_task = None
                 await self._apply_page()
                 self._tell_sip()
+
+    @asynccontextmanager
+    async def _proving(self, call: Call) -> AsyncIterator[None]:
+        """Prove that sound flows while a phone rings for a WhatsApp call; the other way the page dials at once."""
+        link = self._link
+        if link is None or call.direction is not Direction.WHATSAPP_TO_SIP:
+            yield
+            return
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(link.prove())
+            try:
+                yield
+            finally:
+                task.cancel()
 
 
 def _phones(endpoint: Endpoint) -> PartStatus:

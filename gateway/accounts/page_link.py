@@ -17,6 +17,7 @@ from gateway.accounts.chrome_place import ChromePlace, find_chrome
 from gateway.accounts.drivers import Driver, bundle_driver, make_driver, read_script
 from gateway.accounts.page_config import PageLinkConfig, PageLinkSettings
 from gateway.accounts.page_session import PageSession
+from gateway.accounts.self_test import prove
 from gateway.browser import Browser, Claim, PageTarget, fetch_assets, open_page, throwaway_page
 from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import PonteError, Unavailable
@@ -309,15 +310,38 @@ class PageLink:
             self._side.use(leg)
             self._set_media(PartStatus("connected"))
             try:
-                if isinstance(driver, WhatsAppDriver) and not announced:
-                    # What began to ring before can be taken only now. A later leg is that of a call in progress.
-                    announced = True
-                    await self._announce(driver)
-                while self._leg is leg:
-                    self._stir.clear()
-                    await self._stir.wait()
+                async with _background(self.prove()):
+                    await self._attend_leg(leg, driver, announce=not announced)
+                announced = True
             finally:
                 await leg.close()
+
+    async def _attend_leg(self, leg: PageLeg, driver: Driver, *, announce: bool) -> None:
+        """Return when the leg is in use no more."""
+        if isinstance(driver, WhatsAppDriver) and announce:
+            # What began to ring before can be taken only now. A later leg is that of a call in progress.
+            await self._announce(driver)
+        while self._leg is leg:
+            self._stir.clear()
+            await self._stir.wait()
+
+    async def prove(self) -> None:
+        """Prove, before somebody needs it, that sound flows to the page and back; the status says where it does not."""
+        driver, leg = self._driver, self._leg
+        if driver is None or leg is None:
+            return
+        try:
+            proof = await prove(driver, self._side)
+        except Exception:  # neither leg nor call must end because something could not be proven
+            self._log.exception("self_test_failed")
+            return
+        if proof is None or self._leg is not leg:
+            return
+        if proof.broken is None:
+            self._log.info("sound_proven", took_ms=proof.took_ms)
+        else:
+            self._log.warning("sound_not_proven", hop=proof.broken.value, why=proof.why)
+        self._set_media(PartStatus("connected", proof.why))
 
     async def _announce(self, driver: WhatsAppDriver) -> None:
         try:

@@ -65,8 +65,8 @@ async def join(call: Call, page: PageCall, events: LegEvents, endpoint: Endpoint
         events: of both legs.
         endpoint: the account's SIP side, for a transfer.
     """
+    await call.media.start_page()  # first: it ends a test of the sound, which the phone must not hear
     call.media.connect()
-    await call.media.start_page()
     call.page_answered = True
     await page.accept()
     over = await _within(call.limits.accept_timeout_s, _until_page_active(call, events), t.MEDIA_FAILED)
@@ -157,8 +157,8 @@ async def dial_on(call: Call, events: LegEvents, driver: PageDriver, number: str
         number: digits of the E.164 number without ``+``.
         endpoint: the account's SIP side, for a transfer.
     """
-    call.media.connect()
     await call.media.start_page()
+    call.media.connect()
     call.page = page = await driver.dial(number)
     events.add(page)
     over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)

@@ -34,6 +34,25 @@ class PageAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class PageTest:
+    """What a page found of a tone that it sent, and listened for.
+
+    Attributes:
+        aborted: a call began meanwhile; nothing was found.
+        played: whether the media module played it.
+        packets: that came back; None where Chrome's own track is heard.
+        heard_dbfs: the loudest that came back.
+        took_ms: from its beginning to its being noticed.
+    """
+
+    aborted: bool
+    played: bool
+    packets: int | None
+    heard_dbfs: float | None
+    took_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PageFigures:
     """A call's page.
 

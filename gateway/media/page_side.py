@@ -7,6 +7,7 @@ packet. A `PageSide` outlives its legs: a leg that is made anew in a call goes o
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 
 from gateway.domain.codecs import G722, OPUS, PCMA, PCMU
 from gateway.domain.errors import LocalProtocolError
+from gateway.media.echo import Echo, EchoFigures
 from gateway.media.port import ContinuousPort, Receiver, ReportingPort, RtpPort
 from gateway.protocol.rtcp import FarReport
 from gateway.protocol.rtp import OutgoingStream
@@ -171,6 +173,21 @@ class PagePort:
         if leg is not None:
             leg.set_receiver(self._receiver)
             self._tell_beyond(self._beyond)
+
+    async def echo(self, seconds: float) -> EchoFigures:
+        """See `gateway.media.echo.EchoingSide`."""
+        leg = self._leg
+        if leg is None or self._receiver is not None:
+            raise LocalProtocolError("The page is in use, or there is no leg to it")
+        echo = Echo(leg, self.outgoing)
+        leg.set_receiver(echo.receive)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            # a call that took the page meanwhile has set its own
+            if self._leg is leg and self._receiver is None:
+                leg.set_receiver(None)
+        return echo.figures()
 
     def close(self) -> None:
         """See `PageSide`."""

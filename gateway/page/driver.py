@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.domain.errors import PonteError
 from gateway.domain.ids import PageCallId
-from gateway.domain.page_audio import PageAudio
+from gateway.domain.page_audio import PageAudio, PageTest
 from gateway.domain.page_call import PageCallEvent
 from gateway.domain.states import PageState
 from gateway.domain.termination import Termination
@@ -144,3 +144,15 @@ class PageDriver(Protocol):
 
     async def stop_media(self) -> None:
         """Detach microphone and speaker."""
+
+
+@runtime_checkable
+class TestableDriver(Protocol):
+    """A driver whose page can prove that sound flows."""
+
+    async def self_test(self) -> PageTest:
+        """Send a tone the way that a call's sound takes, listen for it to come back, and tell what came.
+
+        Raises:
+            PonteError: a call's media runs, there is no leg, or the page does not answer.
+        """

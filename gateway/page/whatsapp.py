@@ -15,7 +15,7 @@ from gateway.browser.page import PageTarget
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError, RemoteProtocolError
 from gateway.domain.ids import PageCallId
-from gateway.domain.page_audio import PageAudio
+from gateway.domain.page_audio import PageAudio, PageTest
 from gateway.domain.page_call import PageCallEvent, PageCallProgress
 from gateway.domain.states import PageState
 from gateway.domain.termination import Termination
@@ -310,6 +310,10 @@ class WhatsAppDriver:
     async def audio(self) -> PageAudio | None:
         """Look at the sound of the call."""
         return wire.parse_audio(await self.stats())
+
+    async def self_test(self) -> PageTest:
+        """See `TestableDriver`."""
+        return wire.parse_test(await self._target.call("selfTest"))
 
     async def announce(self) -> None:
         """Tell the listener of calls that rang before it could take them, ours or those of a gateway before us.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from gateway.domain.errors import RemoteProtocolError
-from gateway.domain.page_audio import PageAudio
+from gateway.domain.page_audio import PageAudio, PageTest
 from gateway.domain.states import PageState
 
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
@@ -272,6 +272,24 @@ def parse_audio(data: object) -> PageAudio:
         speaker_taken=stats.speaker_taken,
         mic_frames=stats.mic.frames if stats.mic is not None and stats.worklet == "wasm" else None,
     )
+
+
+class _Test(_Wire):
+    aborted: bool
+    played: bool
+    packets: int | None
+    heard_dbfs: Annotated[float, Field(strict=False)] | None
+    took_ms: Annotated[float, Field(strict=False)] | None
+
+
+def parse_test(data: object) -> PageTest:
+    """Check the answer of ``selfTest()``.
+
+    Raises:
+        RemoteProtocolError: it has not the agreed shape.
+    """
+    test = _checked(_Test, data, "selfTest")
+    return PageTest(test.aborted, test.played, test.packets, test.heard_dbfs, test.took_ms)
 
 
 def _checked(model: type[_Answer], data: object, command: str) -> _Answer:

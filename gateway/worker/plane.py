@@ -14,6 +14,7 @@ from gateway.domain.errors import LocalProtocolError, PonteError, Unavailable
 from gateway.domain.ids import CallId
 from gateway.domain.recording import RecordingSpec, RecordingStatus
 from gateway.media.built_in import PlaneSettings
+from gateway.media.echo import EchoFigures
 from gateway.media.keys import OnKey
 from gateway.media.link import OnLost
 from gateway.media.page_side import LegState, LegStats, PageLeg, PageSide
@@ -128,6 +129,14 @@ class WorkerSide:
         channel = there.channel if there is not None else None
         if channel is not None:
             _say(channel, "side_use", self.number, None if leg is None else leg.number)
+
+    async def echo(self, seconds: float) -> EchoFigures:
+        """See `gateway.media.echo.EchoingSide`."""
+        channel = self._leg.channel if self._leg is not None else None
+        if channel is None:
+            raise LocalProtocolError("There is no leg to the page")
+        answer = await channel.ask("side_echo", self.number, seconds, timeout_s=seconds + ANSWER_S)
+        return _expect(EchoFigures, answer)
 
     def close(self) -> None:
         """See `PageSide`."""

@@ -25,6 +25,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.recording import RecordingSpec, RecordingStatus, RecordingUnavailable
 from gateway.media.built_in import ClientSettings, PlaneSettings
+from gateway.media.echo import EchoFigures
 from gateway.media.page_side import LegStats
 from gateway.media.plane import DirectionStats, MediaStats, Negotiated, NoCommonCodec
 from gateway.protocol.dtmf import KeyPress
@@ -37,8 +38,8 @@ _LENGTH_BYTES: Final = 4
 TYPES: Final[Mapping[str, type[Any]]] = {
     one.__name__: one
     for one in (
-        ClientSettings, Crypto, CryptoPair, DirectionStats, Family, KeyPress, LegStats, MediaStats, Negotiated,
-        OpusSettings, PlaneSettings, RecordingSpec, RecordingStatus,
+        ClientSettings, Crypto, CryptoPair, DirectionStats, EchoFigures, Family, KeyPress, LegStats, MediaStats,
+        Negotiated, OpusSettings, PlaneSettings, RecordingSpec, RecordingStatus,
     )
 }  # fmt: skip
 """Dataclasses that a message may hold."""

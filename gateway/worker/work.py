@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from gateway.domain.errors import LocalProtocolError, Unavailable
 from gateway.domain.ids import CallId
 from gateway.domain.recording import RecordingSpec, RecordingStatus
+from gateway.media.echo import EchoFigures
 from gateway.media.page_side import LegState, PagePort, RtpLeg
 from gateway.media.plane import MediaStats
 from gateway.media.router import PacketRouter
@@ -103,6 +104,7 @@ class MediaWork:
             "leg_close": self._leg_close,
             "side_use": self._side_use,
             "side_close": self._side_close,
+            "side_echo": self._side_echo,
             "figures": self._all_figures,
         }
 
@@ -154,6 +156,9 @@ class MediaWork:
 
     def _side_use(self, number: int, leg: int | None) -> None:
         self._side(number).use(None if leg is None else self._leg(leg))
+
+    async def _side_echo(self, number: int, seconds: float) -> EchoFigures:
+        return await self._side(number).echo(seconds)
 
     def _side_close(self, number: int) -> None:
         side = self._sides.pop(number, None)

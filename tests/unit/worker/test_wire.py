@@ -13,6 +13,7 @@ from gateway.domain.errors import ConfigError, PeerTimeout, PonteError, RemotePr
 from gateway.domain.recording import RecordingFormat, RecordingSpec, RecordingState, RecordingStatus
 from gateway.domain.states import PageState
 from gateway.media.built_in import ClientSettings, PlaneSettings
+from gateway.media.echo import EchoFigures
 from gateway.media.page_side import LegStats
 from gateway.media.plane import DirectionStats, MediaStats, Negotiated, NoCommonCodec
 from gateway.protocol.dtmf import KeyPress
@@ -28,6 +29,7 @@ KEYS = CryptoPair(
 )
 VALUES = [
     KeyPress("5", 160),
+    EchoFigures(10, -20.5),
     LegStats(sent=3, round_trip_ms=None, jitter_ms=0.25),
     MediaStats(wa_to_sip=DirectionStats(packets=7, dropped={"hold": 2}, dropped_payload_types={13: 4}), last_rtp_s=1.5),
     Negotiated(

@@ -43,6 +43,7 @@ export function commands(
       return null;
     }),
     stats: command(() => engine.stats()),
+    selfTest: command(() => engine.selfTest()),
     tone: command((options) => engine.tone(options)),
     dial: command((digits) => calls.dial(digits)),
     accept: command((id) => calls.accept(id)),

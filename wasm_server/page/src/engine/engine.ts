@@ -7,6 +7,7 @@ import type { LineReading, ToneOrder } from '../worklet/messages.ts';
 import type { Meter, MeterStats } from './meters.ts';
 import { Microphone, type MicrophoneParts } from './microphone.ts';
 import { CODECS, Peer, type Codec, type Sending } from './peer.ts';
+import { SelfTest, type SelfTestResult } from './self-test.ts';
 import { Speaker, type SpeakerParts } from './speaker.ts';
 import { Tap, type TapParts } from './tap.ts';
 
@@ -69,6 +70,7 @@ export class Engine {
   private started = false;
   /** By what was agreed on, and by what comes: the gateway's peer may use any codec of those that were agreed on. */
   private readonly wide = { agreed: false, heard: false };
+  private test: SelfTest | null = null;
   private narrowing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly parts: EngineParts) {
@@ -134,6 +136,10 @@ export class Engine {
   async startMedia(options: unknown): Promise<null> {
     const sending = sendingOf(options);
     if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
+    if (this.test !== null) {
+      this.test.abort();
+      await this.peer.send(null);
+    }
     this.wide.agreed = isWide(sending.codec);
     this.widen(true);
     await this.peer.setCodec(sending).catch((fault: unknown) => {
@@ -145,6 +151,20 @@ export class Engine {
     this.microphone.start();
     this.speaker.start();
     return null;
+  }
+
+  /** Send a tone the way that a call's sound takes, and listen for it to come back; see self-test.ts. */
+  async selfTest(): Promise<SelfTestResult> {
+    if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
+    if (this.started || this.test !== null) throw new PonteError('busy_line', 'the audio is in use');
+    const { microphone, peer, parts } = this;
+    const { graph, worklets } = parts.microphone;
+    this.test = new SelfTest({ microphone, peer, graph, worklets, now: parts.now, log: parts.log });
+    try {
+      return await this.test.run();
+    } finally {
+      this.test = null;
+    }
   }
 
   async setCodec(codec: unknown, maxBitrate: unknown): Promise<null> {

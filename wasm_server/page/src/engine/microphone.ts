@@ -127,6 +127,7 @@ export class Microphone {
   private wide = false;
   private live = 0;
   private warm = false;
+  private testing = false;
   private plain: { context: AudioContext; track: MediaStreamTrack; outlet: Outlet } | null = null;
   private outlets = new Map<Outlet, HandedTrack>();
   /** Told whether anybody listens to the plain track, and whether somebody listens to nothing else. */
@@ -189,6 +190,31 @@ export class Microphone {
     this.warm = warm;
     if (warm) this.plainTrack();
     this.rest();
+  }
+
+  /** Run our own context for a test of the way that sound takes; its gate stays shut. */
+  beginTest(): AudioContext {
+    this.plainTrack();
+    this.testing = true;
+    this.meter.reset();
+    this.rest();
+    if (this.plain === null) throw new Error('the plain track is gone');
+    return this.plain.context;
+  }
+
+  endTest(): void {
+    this.testing = false;
+    this.rest();
+  }
+
+  /** What the test's context hears. Nothing of a call is metered meanwhile: a test ends where a call's media begins. */
+  testReading(): { readonly ready: boolean; readonly packets: number | null; readonly peakDbfs: number | null } {
+    const outlet = this.plain?.outlet ?? null;
+    return {
+      ready: outlet?.stage.path === 'wasm',
+      packets: outlet?.line?.packets ?? null,
+      peakDbfs: this.meter.stats().peak_dbfs,
+    };
   }
 
   /** The node that stands for the microphone in a context of the page's. */
@@ -297,7 +323,7 @@ export class Microphone {
 
   private rest(): void {
     if (this.plain === null) return;
-    const wanted = this.warm || (this.live > 0 && !(this.sleeps && this.outlets.size > 0));
+    const wanted = this.testing || this.warm || (this.live > 0 && !(this.sleeps && this.outlets.size > 0));
     if (wanted) this.resume(this.plain.context);
     else if (this.plain.context.state === 'running') void this.plain.context.suspend();
   }
