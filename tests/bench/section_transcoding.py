@@ -31,7 +31,7 @@ from tests.support.recorded_speech import recorded
 
 _BITRATE_BPS: Final = 24_000
 _RATE_HZ: Final = 8000
-_ROUNDS, _CALLS, _SECONDS = 5, 10, 10.0
+_ROUNDS, _CALLS, _SECONDS = 3, 10, 10.0
 _QUICK_CALLS, _QUICK_SECONDS = 5, 6.0
 _SIDES: Final = {"phone": "PCMU", "page": "opus"}
 _WORSE_PESQ: Final = -0.1  # less than anybody hears
