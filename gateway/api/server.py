@@ -10,6 +10,7 @@ from collections.abc import Generator
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.api.websocket import WebSocketProtocol
 from gateway.domain.errors import ConfigError
 
 _BACKLOG = 128  # Linux' own usual limit
@@ -45,7 +46,7 @@ class ApiServer:
                 access_log=False,  # the API writes its own line
                 server_header=False,
                 lifespan="off",
-                ws="websockets-sansio",
+                ws=WebSocketProtocol,
                 ws_max_size=4096,  # nobody has anything to say on ours
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_CLOSE_TIMEOUT_S,

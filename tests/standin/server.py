@@ -20,6 +20,7 @@ import httpx2
 import numpy as np
 import uvicorn
 
+from gateway.api.websocket import WebSocketProtocol
 from tests.standin.certificate import write_certificate
 from tests.standin.control import control_app
 from tests.standin.farend import FarEnd
@@ -92,7 +93,7 @@ async def serve(https_port: int = 0, control_port: int = 0, control_path: Path |
         https = stack.enter_context(_listen(https_port))
         control = stack.enter_context(_listen(control_port, control_path))
         common: dict[str, Any] = {
-            "log_config": None, "access_log": False, "lifespan": "off", "ws": "websockets-sansio",
+            "log_config": None, "access_log": False, "lifespan": "off", "ws": WebSocketProtocol,
             "ws_per_message_deflate": False, "timeout_graceful_shutdown": 1, "server_header": False,
         }  # fmt: skip
         servers = [

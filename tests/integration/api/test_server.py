@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import httpx2
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from gateway.api.app import create_app
 from gateway.api.server import ApiServer
@@ -51,6 +52,47 @@ async def exchange(port: int, request: bytes) -> tuple[int, bytes]:
 def head(api: Api, *lines: str, method: str = "POST", path: str = "/call/bridge/config") -> bytes:
     fixed = [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {api.key}", "Connection: close", *lines]
     return "\r\n".join([*fixed, "", ""]).encode()
+
+
+async def test_a_websocket_whose_close_is_still_under_way_does_not_disturb_the_end() -> None:
+    closed = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        sending = asyncio.create_task(_flood(send))
+        assert (await receive())["type"] == "websocket.disconnect"
+        closed.set()
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    server = ApiServer(app, "127.0.0.1", 0)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(server.run())
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_connect(client, ("127.0.0.1", server.port))
+            await loop.sock_sendall(
+                client,
+                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            )
+            assert b" 101 " in await loop.sock_recv(client, 64)
+            # Close, masked, without a body. Its sender reads no more, so that the server's last words stay with it.
+            await loop.sock_sendall(client, b"\x88\x80\x00\x00\x00\x00")
+            await closed.wait()
+            server.stop()
+            await asyncio.sleep(0.3)  # the server looks for the end ten times a second
+        finally:
+            client.close()
+
+
+async def _flood(send: Send) -> None:
+    while True:
+        await send({"type": "websocket.send", "bytes": bytes(1_000_000)})
 
 
 async def test_the_seed_request_over_http(api: Api) -> None:
