@@ -35,6 +35,7 @@ class Path(Protocol):
     """What a conversion needs to know and to count of its path."""
 
     outgoing: OutgoingStream
+    closed: str | None
     key_tap: KeyTap | None
     quiet_until_s: float
     muted: int
@@ -255,7 +256,7 @@ class Conversion:
     def _timed_out(self) -> None:
         self._timer = None
         transcoder = self._transcoder
-        if transcoder is None or not self._running:
+        if transcoder is None or not self._running or self._path.closed is not None:
             return
         now_s = max(self._clock(), self._timer_at_s)
         self._send_all(transcoder.handle_timeout(now_s), now_s)

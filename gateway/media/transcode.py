@@ -56,8 +56,8 @@ class Transcoder:
     """
 
     __slots__ = (
-        "_begins", "_comfort_db", "_comfort_until", "_decoder", "_encoder", "_end", "_frame_bytes", "_frame_units",
-        "_noise", "_rate_hz", "_ready", "_source_clock", "_started", "_target_at",
+        "_ahead", "_begins", "_comfort_db", "_comfort_until", "_decoder", "_encoder", "_end", "_filled", "_frame_bytes",
+        "_frame_units", "_noise", "_rate_hz", "_ready", "_source_clock", "_started", "_target_at",
         "buffer", "concealed_ms", "malformed", "source", "target",
     )  # fmt: skip
 
@@ -81,6 +81,8 @@ class Transcoder:
         self._comfort_db: int | None = None  # in a pause: level of the noise; -1: the decoder makes it
         self._comfort_until = 0  # timestamp of the source up to which a pause is filled
         self._noise: ComfortNoise | None = None
+        self._filled = 0  # timestamp units of the source that noise has filled since the last sound
+        self._ahead = 0  # samples that left though the source had none: noise, and then what had only come late
         self.concealed_ms = 0.0
         self.malformed = 0
 
@@ -130,6 +132,7 @@ class Transcoder:
         self.buffer.restart()
         self._started = False
         self._comfort_db = None
+        self._filled = self._ahead = 0
 
     def _leaving(self, now_s: float) -> Iterator[Frame]:
         while (found := self.buffer.pull(now_s)) is not None:
@@ -140,7 +143,14 @@ class Transcoder:
             elif isinstance(found.tag, int):
                 self._pause(found.tag, _NOISE_S)
         while (due := self._comfort_due()) is not None and due <= now_s + 1e-4:
-            yield from self._fill(self._frame_bytes // 2)
+            if now_s - due > _CONCEALED_S:  # we stood still: a burst would stay in the receiver's buffer as delay
+                units = self._frame_bytes // 2 * self._source_clock // self._rate_hz
+                self._end += units
+                self._filled += units
+                self._target_at += self._frame_units
+                self._begins = True
+            else:
+                yield from self._fill(self._frame_bytes // 2)
 
     # sound in
 
@@ -151,7 +161,10 @@ class Transcoder:
         gap = packet.timestamp - self._end
         if gap > 0:
             yield from self._over(gap)
+        else:
+            self._ahead += self._samples(min(-gap, self._filled))
         self._comfort_db = None
+        self._filled = 0
         sound = self._decoder.decode(packet.payload)
         if sound is None:
             self.malformed += 1
@@ -183,6 +196,7 @@ class Transcoder:
         if self._comfort_db is not None and samples <= _CONCEALED_S * self._rate_hz:
             yield from self._fill(samples)
             return
+        samples -= self._made_up(samples)
         if begun:
             fill = min(samples, self._frame_bytes // 2 - begun)
             samples -= fill
@@ -208,14 +222,25 @@ class Transcoder:
         frame_s = self._frame_bytes / 2 / self._rate_hz
         return self.buffer.due_s(self._end) + frame_s + _COMFORT_MARGIN_S
 
+    def _made_up(self, samples: int) -> int:
+        """Return how many of the next *samples* of a pause are left out, for those that left too many before it."""
+        count = min(self._ahead, samples)
+        self._ahead -= count
+        return count
+
     def _fill(self, samples: int) -> Iterator[Frame]:
+        units = samples * self._source_clock // self._rate_hz
+        self._end += units
+        self._filled += units
+        samples -= self._made_up(samples)
+        if not samples:
+            return
         if self._comfort_db is None or self._comfort_db < 0:
             sound = self._decoder.conceal(samples)
         else:
             if self._noise is None:
                 self._noise = ComfortNoise(self._rate_hz)
             sound = self._noise.samples(samples, min(_QUIETEST_DB, self._comfort_db))
-        self._end += samples * self._source_clock // self._rate_hz
         yield from self._add(sound)
 
     # sound out

@@ -209,3 +209,19 @@ def test_a_law_still_goes_by_table_and_the_peers_first_codec_is_the_target() -> 
     assert table[0].table is not None
     assert table[9].payload_type == 9
     assert (table[111].source, table[111].codec, table[111].target_type) == ("opus", "PCMA", 8)
+
+
+def test_no_noise_is_sent_to_who_holds_the_call() -> None:
+    rig = Rig()
+    for n in range(10):
+        rig.say(n)
+    rig.say(10, 13, bytes((60,)))
+    rig.path.closed = "hold"
+    before = len(rig.sent)
+    for _ in range(20):
+        due = [timer for timer in rig.timers if not timer[2].cancelled]
+        rig.timers.clear()
+        for at_s, callback, _ in due:
+            rig.now_s = at_s
+            callback()
+    assert len(rig.sent) == before

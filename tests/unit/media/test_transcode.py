@@ -226,3 +226,40 @@ def test_what_is_malformed_is_counted_and_takes_its_number() -> None:
     run.feed(range(20))
     assert run.transcoder.malformed == 1
     assert len(run.left) >= 19
+
+
+@pytest.mark.parametrize("target", ["opus", "G722"])
+def test_first_words_that_come_after_noise_took_their_place_add_no_delay(target: str) -> None:
+    transcoder = Transcoder("PCMU", target, 20, LIBRARY)
+    late_s = {0: 0.045, 1: 0.026, 2: 0.006}  # of each time that somebody begins to speak
+    came: list[tuple[float, int, int, bool]] = []
+    timestamp = sequence = 0
+    for spurt in range(30):
+        for n in range(10):
+            came.append((START_S + timestamp / 8000 + late_s.get(n, 0.0), sequence, timestamp, True))
+            timestamp, sequence = timestamp + 160, sequence + 1
+        came.append((START_S + timestamp / 8000, sequence, timestamp, False))
+        timestamp, sequence = timestamp + 6400 + 23 * (spurt % 7), sequence + 1
+    ahead_s: list[float] = []
+    for now_s, number, at, sound in sorted(came):
+        while (due := transcoder.next_timeout()) is not None and due <= now_s:
+            transcoder.handle_timeout(due)
+        if not sound:
+            transcoder.comfort(number, 60, now_s)
+            continue
+        for frame in transcoder.receive(number, at, b"\xff" * 160, now_s):
+            ahead_s.append(frame.timestamp / CODECS[target].clock_rate_hz - (now_s - START_S))
+    assert len(ahead_s) > 250
+    assert max(ahead_s) < 0.05
+
+
+def test_noise_that_was_due_while_we_stood_still_does_not_leave_in_a_burst() -> None:
+    transcoder = Transcoder("PCMU", "G722", 20, LIBRARY)
+    for n in range(10):
+        transcoder.receive(n, n * 160, b"\xff" * 160, START_S + n * 0.02)
+    transcoder.comfort(10, 60, START_S + 0.2)
+    assert len(transcoder.handle_timeout(START_S + 0.25)) == 2
+    left = transcoder.handle_timeout(START_S + 5.0)
+    assert 0 < len(left) <= 6
+    assert left[0].begins
+    assert left[-1].timestamp / 8000 == pytest.approx(4.96, abs=0.03)  # where it would be had nothing happened
