@@ -6,6 +6,7 @@ killed leaves all but that.
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import os
 import threading
@@ -66,7 +67,9 @@ class Recorder:
             "wa_to_sip": Timeline(RATE_HZ, PcmDecoder), "sip_to_wa": Timeline(RATE_HZ, PcmDecoder),
         }  # fmt: skip
         self._log = structlog.get_logger("ponte.recording")
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        # with the context of who asked, so that its log lines name the call
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run,), name="recorder", daemon=True)
         self._thread.start()
 
     # the packet path

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
@@ -32,16 +33,23 @@ _YOUNG: Final = 10_000  # containers made and not freed between two looks of the
 
 
 class _LogStream(io.StringIO):
-    """Gives each line of the log to the gateway; never waits for it."""
+    """Gives each line of the log to the gateway; never waits for it. Any thread may write; made in the loop's."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
         self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
 
     def write(self, text: str) -> int:
         for line in text.splitlines():
-            if line.strip():
+            if not line.strip():
+                continue
+            if threading.get_ident() == self._thread:
                 self._channel.mention("log", line)
+            else:  # a recorder's; the channel's transport is the loop's alone
+                with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                    self._loop.call_soon_threadsafe(self._channel.mention, "log", line)
         return len(text)
 
 

@@ -184,6 +184,9 @@ class WorkerProcess:
                 owed = 0
             except Unavailable:
                 owed += 1
+            except PonteError as error:  # it lives, and its calls with it
+                owed = 0
+                self._log.error("media_worker_figures_failed", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.look_s):
                     await channel.closed.wait()
