@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # Settings of a gateway of the caller's own must not reach the gateways that tests start; those that tests themselves
 # look at stay.
@@ -21,8 +22,13 @@ _SOUND: Final = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say who shares a worker of pytest-xdist (`--dist loadgroup`): what measures sound, else each file by itself."""
-    for item in items:
-        path = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("sound" if path.startswith(_SOUND) else path))
+class _SoundApart(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "sound" if path.startswith(_SOUND) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give all that measures sound to one worker of pytest-xdist, and each other file to whichever is free."""
+    return _SoundApart(config, log)

@@ -85,7 +85,11 @@ def test_plain_values_keep_their_types(value: object) -> None:
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, PonteError("x"), print, PageState], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, PonteError("x"), print, PageState],
+    ids=["object", "set", "error", "function", "class"],
+)
 def test_nothing_else_is_sent(value: object) -> None:
     with pytest.raises(TypeError):
         pack(value)
