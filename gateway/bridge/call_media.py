@@ -154,7 +154,11 @@ class CallMedia:
             self._left = combined(self._left, await self._plane.delete(self._call_id))
             self._call_id, self._beside = self._beside, None
             self.negotiated, self._beside_negotiated = self._beside_negotiated, None
-            self.connect()
+            try:
+                self.connect()
+            except PonteError:  # the plane died meanwhile, and knew nobody to tell: the first leg has no media either
+                self._media_lost(self._call_id, PLANE_LOST)
+                raise
 
     async def drop_beside(self) -> None:
         """Free what a transfer that failed had opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import structlog
@@ -161,7 +162,8 @@ async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: E
     events.add(invite)
     _log.info("transfer_started", attended=bool(refer.replaces))
     try:
-        async with asyncio.timeout(call.limits.ring_timeout_s):
+        async with asyncio.timeout(call.limits.ring_timeout_s) as limit:
+            events.own(_until_media_is_lost(call, limit))
             over = await _until_target_answers(call, events, refer, old)
     except TimeoutError:
         over = t.NO_ANSWER
@@ -170,6 +172,9 @@ async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: E
             await _move_to(call, invite)
         except PonteError:
             over = t.BAD_MEDIA
+    lost = call.media.lost.is_set()
+    if lost:
+        over = call.media.lost_by
     if over is None:
         old.call.refer_progress(refer, 200)
         _log.info("transfer_done")
@@ -180,7 +185,14 @@ async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: E
     old.call.refer_progress(refer, status)
     await call.media.drop_beside()
     await _leave(call, call.other)
-    return over if old.ended or call.page_ended else None
+    return over if old.ended or call.page_ended or lost else None
+
+
+async def _until_media_is_lost(call: Call, limit: asyncio.Timeout) -> None:
+    """Let *limit* end then: there is nothing left to be transferred."""
+    await call.media.lost.wait()
+    with contextlib.suppress(RuntimeError):  # the transfer was over before
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 async def _until_target_answers(call: Call, events: LegEvents, refer: sip.Refer, old: SipLeg) -> Termination | None:

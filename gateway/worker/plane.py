@@ -357,13 +357,13 @@ class WorkerPlane(MediaPlane):
         before.channel.tell("move_recording", call_id, to)
 
     async def delete(self, call_id: CallId) -> MediaStats:
-        """See `MediaPlane`; of a worker that is gone, the figures that it told last."""
+        """See `MediaPlane`; of a worker that is gone, or fails at it, the figures that it told last."""
         call = self._calls.pop(call_id, None)
         if call is None:
             return MediaStats()
         try:
             return _expect(MediaStats, await call.channel.ask("delete", call_id, timeout_s=ANSWER_S, whole=True))
-        except Unavailable:
+        except PonteError:
             return call.stats
 
     async def check(self) -> None:

@@ -6,17 +6,19 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from gateway.bridge.call import Call
+from gateway.bridge.call import Call, CallLimits
 from gateway.domain import termination as t
+from gateway.domain.errors import Unavailable
 from gateway.domain.page_call import PageActive, PageEnded
 from gateway.domain.states import CallState
 from gateway.domain.termination import Termination
+from gateway.media.plane import PLANE_LOST
 from gateway.sip import Answered, Cancelled, Ended, Failed, IncomingInvite, OutgoingInvite, Reason, Replaced
-from tests.integration.bridge.rig import PlayedCall, Rig, bridge_rig, phone_sdp, udp_socket
+from tests.integration.bridge.rig import LIMITS, PlayedCall, Rig, bridge_rig, phone_sdp, udp_socket
 from tests.integration.bridge.test_flows import media_port, next_of, speak_both_ways, until
 from tests.support.sip_refer import core, replaces, send_refer
 from tests.support.sip_ua import ALICE
@@ -53,9 +55,9 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking() -> AsyncIterator[Talk]:
+async def talking(limits: CallLimits = LIMITS) -> AsyncIterator[Talk]:
     """Give a call that is up; it is ended with the block."""
-    async with bridge_rig() as rig:
+    async with bridge_rig(limits) as rig:
         with ExitStack() as stack:
             ears = [stack.enter_context(udp_socket()) for _ in range(2)]
             whatsapp, task, call = rig.whatsapp_rings()
@@ -139,6 +141,39 @@ async def test_nobody_answers_the_transfer() -> None:
         assert isinstance(await next_of(second, Cancelled), Cancelled)
         await until(lambda: told[-1:] == ["480 Temporarily Unavailable"])
         await talk.hears(0, talk.phone.sdp)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["the old phone is there", "the old phone is gone"])
+async def test_media_that_dies_while_the_new_phone_rings_ends_the_call_at_once(gone: bool) -> None:
+    async with talking(replace(LIMITS, ring_timeout_s=60.0)) as talk:
+        send_refer(talk.phone, TARGET)
+        second = await talk.next_phone()
+        second.ringing()
+        if gone:
+            await talk.phone.bye()
+            await until(lambda: talk.call.sip is not None and talk.call.sip.ended)
+        talk.rig.plane._sessions[talk.call.call_id].link.on_lost(PLANE_LOST)
+        assert await asyncio.wait_for(talk.task, 10) == t.MEDIA_LOST
+        assert isinstance(await next_of(second, Cancelled), Cancelled)
+        if not gone:
+            assert await next_of(talk.phone, Ended) == Ended(Reason("Q.850", 41, t.MEDIA_LOST.text))
+    assert talk.whatsapp.told == ["accept", "hangup"]
+
+
+async def test_media_that_dies_while_the_call_is_moved_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with talking() as talk:
+        send_refer(talk.phone, TARGET)
+        second = await talk.next_phone()
+
+        def gone(*_: object) -> None:
+            raise Unavailable("The media worker went away")
+
+        monkeypatch.setattr(talk.rig.plane, "connect", gone)
+        await second.answer(talk.sdp(1))
+        assert await asyncio.wait_for(talk.task, 10) == t.MEDIA_LOST
+        assert isinstance(await next_of(talk.phone, Ended), Ended)
+        assert isinstance(await next_of(second, Ended), Ended)
+    assert talk.whatsapp.told == ["accept", "hangup"]
 
 
 async def test_a_new_phone_without_a_common_codec() -> None:
