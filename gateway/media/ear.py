@@ -38,7 +38,7 @@ class Ear:
     """One place of the packet path.
 
     Attributes:
-        take: takes a packet that passes, with a header of 12 bytes; nothing else happens then.
+        take: takes a packet that passes, or whatever else came to the port; nothing else happens then.
     """
 
     __slots__ = ("_packets", "take")
@@ -57,10 +57,10 @@ class Ear:
         self._packets.clear()
         loudest: float | None = None
         for packet in packets[:: max(1, len(packets) // _ASKED)]:
+            if len(packet) < HEADER_BYTES or packet[0] != PLAIN:
+                continue  # what keeps a NAT open; extensions and padding: not worth a search for the payload
             codec = codecs.get(packet[1] & 0x7F, "")
             payload = packet[HEADER_BYTES:]
-            if packet[0] != PLAIN:
-                continue  # extensions and padding: not worth a search for the payload
             if codec in _RANKS and payload:
                 order, levels = _RANKS[codec]
                 level = levels[max(payload.translate(order))]

@@ -218,6 +218,10 @@ class PacketRouter(MediaPlane):
         session = self._sessions.pop(call_id, None)
         if session is None:
             return MediaStats()
-        stats = session.stats()
+        try:
+            stats = session.stats()
+        except Exception:  # a fault of ours in figures must not keep ports, timers and the recording
+            structlog.get_logger().exception("media.figures_failed")
+            stats = MediaStats()
         await session.close()
         return replace(stats, recording=await self._recordings.end(call_id))

@@ -559,6 +559,22 @@ async def test_the_end_gives_figures_and_frees_page_and_ports(bench: Bench) -> N
         probe.bind((HOST, phone.to[1]))
 
 
+@pytest.mark.parametrize("datagram", [b"", b"\0", b"\x80"])
+async def test_a_phone_that_keeps_its_nat_open_by_scraps_takes_nothing_from_the_figures(
+    bench: Bench, datagram: bytes
+) -> None:
+    phone = bench.phone()
+    await bench.call(phone)
+    phone.say(1)
+    await until(lambda: len(bench.page.heard) == 1)
+    phone.rtp.sendto(datagram, phone.to)
+    phone.say(2)
+    await until(lambda: len(bench.page.heard) == 2)
+    assert (await bench.router.delete(CALL)).sip_to_wa.dropped == {"malformed": 1}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, phone.to[1]))
+
+
 async def test_a_first_offer_that_is_refused_leaves_nothing_open(bench: Bench) -> None:
     with pytest.raises(RemoteProtocolError):
         await bench.router.answer_offer(CALL, "v=0\r\n", local_address=HOST)
