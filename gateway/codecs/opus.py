@@ -114,6 +114,8 @@ def join(payloads: Sequence[bytes]) -> bytes | None:
     """Return one packet that holds what *payloads* hold; None where their frames may not share one."""
     if len(payloads) == 1:
         return payloads[0]
+    if not payloads[0]:
+        return None
     toc = payloads[0][0]
     found: list[bytes] = []
     for payload in payloads:

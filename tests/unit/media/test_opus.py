@@ -89,6 +89,8 @@ def test_what_may_not_share_a_packet_is_not_joined() -> None:
     assert opus.join([b"\xf8a"]) == b"\xf8a"
     assert opus.join([b"\xf8a", b"\xf0b"]) is None
     assert opus.join([b"\xf8a"] * 7) is None  # 140 ms
+    assert opus.join([b"", b"\xf8a"]) is None
+    assert opus.join([b"\xf8a", b""]) is None
     assert opus.join([b"\xf8a", b"\xf9b"]) is None  # malformed
     assert opus.frames(opus.join([b"\xf8" + b"a" * 300, b"\xf8" + b"b" * 251]) or b"") == [b"a" * 300, b"b" * 251]
 
