@@ -39,9 +39,29 @@ class WorkletAnswers:
         patterns: list[object] = [{"urlPattern": self._injection.worklet_pattern, "requestStage": "Request"}]
         await self._cdp.send("Fetch.enable", {"patterns": patterns}, session_id=session_id)
 
-    def forget(self, session_id: str) -> None:
-        """Take note that a session is gone."""
+    def forget(self, session_id: str) -> bool:
+        """Take note that a session is gone; tells whether it was one of these."""
+        known = session_id in self._sessions
         self._sessions.discard(session_id)
+        return known
+
+    async def keep_workers(self, session_id: str) -> None:
+        """Have Chrome keep the service workers that it has installed.
+
+        When a service worker's session ends in which a request was answered, Chrome takes to installing service workers
+        anew at each load that passes through one ("update on reload"), a worker's script too: 1 s for each worker that
+        a call of the page starts, and 6 s where the old one does not stop. It does so until it is told otherwise.
+
+        Args:
+            session_id: of the page.
+
+        Raises:
+            Unavailable: the page is gone.
+        """
+        with contextlib.suppress(CdpError):  # an experimental domain: a Chrome may come without it
+            await self._cdp.send(
+                "ServiceWorker.setForceUpdateOnPageLoad", {"forceUpdateOnPageLoad": False}, session_id=session_id
+            )
 
     def _paused(self, params: dict[str, Any], session_id: str | None) -> None:
         if session_id in self._sessions:

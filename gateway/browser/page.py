@@ -274,6 +274,7 @@ class PageTarget:
                 "filter": [{"type": "service_worker"}, {"exclude": True}],
             },
         )
+        await self._answers.keep_workers(self.session_id)
         # Timers of a hidden tab drop to one a second.
         await self.send("Emulation.setFocusEmulationEnabled", {"enabled": True})
         if self.user_agent is not None:
@@ -390,8 +391,9 @@ class PageTarget:
         session_id = params.get("sessionId")
         if session_id == self.session_id:
             self._lose("The page was closed")
-        elif isinstance(session_id, str):
-            self._answers.forget(session_id)
+        elif isinstance(session_id, str) and self._answers.forget(session_id):
+            # A service worker that another one replaced, or a window.
+            self._cdp.spawn(self._answers.keep_workers(self.session_id), "page-keep-workers")
 
     def _crashed(self, _: dict[str, Any], session_id: str | None) -> None:
         if session_id == self.session_id:
@@ -433,6 +435,8 @@ class PageTarget:
             with contextlib.suppress(Unavailable, CdpError, PageError):
                 if await self.evaluate(claim.renew(self._injection.origin), user_gesture=False) is False:
                     self._lose("Another gateway took the page")
+                else:  # the last owner's sessions may have ended meanwhile
+                    await self._answers.keep_workers(self.session_id)
 
     def _handle_event(self, event: dict[str, Any]) -> None:
         if event["type"] in {INJECTING, INJECTED, OWNED} and event.get("owner") != self._injection.claim.owner:

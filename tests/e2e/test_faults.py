@@ -104,6 +104,37 @@ def media_workers(gateway: int) -> list[int]:
     return [int(one) for one in children if b"gateway.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
+async def test_assets_that_are_not_what_the_manifest_says(here: World) -> None:
+    manifest = {
+        "abi": 1,
+        "version": "0",
+        "wajs": "0",
+        "files": {
+            name: {"path": f"/{name}", "sha256": "0" * 64, "bytes": 1, "type": "text/javascript"}
+            for name in ("page.js", "wa.js", "worklet.js", "media.wasm")
+        },
+    }
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        body = json.dumps(manifest).encode() if b"manifest" in line else b"x"
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    port = free_ports()
+    async with await asyncio.start_server(serve, LOOPBACK, port):
+        await here.configure({"enabled": True, "wasmServerPort": port})
+        said = await part(here, "page", "DETACHED")
+        deadline = time.monotonic() + 10
+        while "sha256" not in said["detail"] and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+            said = (await here.status())["state"]["page"]
+        assert "sha256" in said["detail"], said
+    await here.configure({"enabled": True, "wasmServerPort": here.options.ports.wasm})
+    await ready_again(here)
+
+
 @pytest.mark.parametrize("password", ["wrong", None], ids=["wrong_password", "no_credentials"])
 async def test_nobody_without_the_password_makes_whatsapp_ring(here: World, password: str | None) -> None:
     before = await seen_calls(here)
@@ -424,37 +455,9 @@ async def test_the_gateway_is_killed_in_a_call(here: World) -> None:
     third = await again.gateway_again("gateway-3.log")
     await call_is_over(15)
     await ready_again(third)
-
-
-async def test_assets_that_are_not_what_the_manifest_says(here: World) -> None:
-    manifest = {
-        "abi": 1,
-        "version": "0",
-        "wajs": "0",
-        "files": {
-            name: {"path": f"/{name}", "sha256": "0" * 64, "bytes": 1, "type": "text/javascript"}
-            for name in ("page.js", "wa.js", "worklet.js", "media.wasm")
-        },
-    }
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = await reader.readline()
-        body = json.dumps(manifest).encode() if b"manifest" in line else b"x"
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        await writer.drain()
-        writer.close()
-
-    port = free_ports()
-    async with await asyncio.start_server(serve, LOOPBACK, port):
-        await here.configure({"enabled": True, "wasmServerPort": port})
-        said = await part(here, "page", "DETACHED")
-        deadline = time.monotonic() + 10
-        while "sha256" not in said["detail"] and time.monotonic() < deadline:
-            await asyncio.sleep(0.1)
-            said = (await here.status())["state"]["page"]
-        assert "sha256" in said["detail"], said
-    await here.configure({"enabled": True, "wasmServerPort": here.options.ports.wasm})
-    await part(here, "page", "READY", timeout_s=30)
+    mark = await in_call(third)  # in a page that was taken again twice
+    await here.far_end.hang_up()
+    await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
 
 
 async def test_a_stop_lets_the_call_in_progress_end(tmp_path: Path) -> None:
