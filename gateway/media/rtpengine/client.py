@@ -100,6 +100,8 @@ class NgClient(asyncio.DatagramProtocol):
         return await self._ask({"command": command, **{name.replace("_", "-"): one for name, one in fields.items()}})
 
     async def _ask(self, message: dict[str, Value]) -> Answer:
+        if self._transport is None:  # it would neither be sent nor given up
+            raise MediaServerSilent("there is no connection to rtpengine")
         loop = asyncio.get_running_loop()
         number = self._core.request(message, loop.time())
         future: asyncio.Future[Answer] = loop.create_future()

@@ -55,6 +55,8 @@ def error_of(answer: Mapping[str, Value]) -> PonteError | None:
     reason = " ".join(str(answer.get("error-reason") or answer.get("message") or answer.get("warning") or "").split())
     reason = reason[:_MAX_REASON_CHARS]
     known = reason.lower()
+    if not isinstance(result, str):
+        return RemoteProtocolError("rtpengine gave an answer without a result")
     if result in {"ok", "pong"}:
         return CallUnknown("rtpengine does not know the call") if known.startswith(_UNKNOWN) else None
     if result == "load limit" or any(text in known for text in _FULL):

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import aioice.ice
 import pytest
@@ -234,6 +235,26 @@ async def test_where_nobody_listens_a_sentence_says_so() -> None:
     with pytest.raises(Unavailable, match="rtpengine at localhost port"):
         await client.request("list")
     client.close()
+
+
+async def test_who_asks_when_all_is_over_does_not_wait_for_ever() -> None:
+    class Engine(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.DatagramTransport, transport)
+
+        def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+            self.transport.sendto(data.partition(b" ")[0] + b" d6:result4:ponge", address)
+
+    loop = asyncio.get_running_loop()
+    engine, _ = await loop.create_datagram_endpoint(Engine, local_addr=("127.0.0.1", 0))
+    client = NgClient("127.0.0.1", engine.get_extra_info("sockname")[1])
+    async with client.running():
+        await client.ping()
+        assert await client.request("list") == {"result": "pong"}
+    with pytest.raises(Unavailable, match="no connection"):
+        await asyncio.wait_for(client.request("list"), 5)
+    engine.close()
+    await asyncio.sleep(0)
 
 
 async def test_a_name_that_does_not_resolve_is_a_sentence_too() -> None:

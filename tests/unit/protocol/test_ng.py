@@ -81,6 +81,8 @@ def test_an_answer_ends_it_once() -> None:
         ({"result": "error", "error-reason": "line\r\nline " + "x" * 500}, MediaServerRefused, "line line xx"),
         ({}, RemoteProtocolError, "without a result"),
         ({"result": 5}, RemoteProtocolError, "without a result"),
+        ({"result": ["ok"]}, RemoteProtocolError, "without a result"),
+        ({"result": {"ok": "ok"}}, RemoteProtocolError, "without a result"),
     ],
 )
 def test_answers_that_do_not_say_yes(answer: dict[str, object], kind: type[PonteError], says: str) -> None:
