@@ -25,7 +25,8 @@ from gateway.domain.states import PageState
 from gateway.media.page_side import LegState, PageLeg, PageSide
 from gateway.page.driver import PageCall, PageDriver, PageListener
 from gateway.page.script import Script
-from gateway.page.whatsapp import WhatsAppDriver
+from gateway.page.script.events import ScriptCall
+from gateway.page.whatsapp import WhatsAppCall, WhatsAppDriver
 
 _STARTED: Final = frozenset({PageState.READY, PageState.LOGIN_REQUIRED, PageState.DEGRADED})
 _MICROPHONE_TAKEN: Final = (
@@ -96,6 +97,7 @@ class PageLink:
         self._side = side
         self._claim = Claim()
         self._reloading = False
+        self._missed: list[PageCall] = []  # began to ring when none could be taken
         self._held = False  # there was a page, and nobody has come as far as asking for the next one
         self._stir = asyncio.Event()
         self._log = structlog.get_logger("ponte.page_link")
@@ -182,7 +184,7 @@ class PageLink:
         session = self.session
         listener = PageListener(
             on_state=self._page_state,
-            on_incoming=self._on_incoming,
+            on_incoming=self._page_incoming,
             on_media=self._page_media,
             on_qr=session.on_qr,
             on_link_code=session.on_link_code,
@@ -319,8 +321,11 @@ class PageLink:
     async def _attend_leg(self, leg: PageLeg, driver: Driver, *, announce: bool) -> None:
         """Return when the leg is in use no more."""
         if isinstance(driver, WhatsAppDriver) and announce:
-            # What began to ring before can be taken only now. A later leg is that of a call in progress.
+            # What began to ring before us can be taken only now, and with it what this driver was told of.
+            self._missed.clear()
             await self._announce(driver)
+        else:
+            self._offer_missed()
         while self._leg is leg:
             self._stir.clear()
             await self._stir.wait()
@@ -365,6 +370,22 @@ class PageLink:
         if not detail and self._target is not None and self._target.microphone_taken:
             detail = _MICROPHONE_TAKEN
         self._set_page(PartStatus(state.value, detail))
+        self._offer_missed()
+
+    def _page_incoming(self, call: PageCall) -> None:
+        if self.line is None and self._idle():
+            # A page that was just loaded tells of calls before its leg is up.
+            self._missed = [*(one for one in self._missed if not _is_over(one)), call]
+        else:
+            self._on_incoming(call)
+
+    def _offer_missed(self) -> None:
+        if self.line is None:
+            return
+        missed, self._missed = self._missed, []
+        for call in missed:
+            if not _is_over(call):
+                self._on_incoming(call)
 
     def _page_media(self, state: str) -> None:
         # DTLS and ICE end with the peer connection; the page knows of its failure long before consent runs out.
@@ -388,6 +409,10 @@ class PageLink:
 
     def _pause_s(self, failures: int) -> float:
         return min(self._settings.retry_min_s * 2.0 ** max(failures - 1, 0), self._settings.retry_max_s)
+
+
+def _is_over(call: PageCall) -> bool:
+    return isinstance(call, WhatsAppCall | ScriptCall) and call.ended
 
 
 @asynccontextmanager

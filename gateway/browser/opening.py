@@ -70,7 +70,8 @@ async def open_page(
             else:
                 # The first page of a Chrome that a helper started, or one whose gateway died before it sent it on. Or
                 # Chrome's error page, under the page's URL: it was opened while its host was not reachable.
-                await page.stop_workers()
+                if await page.evaluate("location.protocol", user_gesture=False) != "chrome-error:":
+                    await page.stop_workers()  # under an error page of the origin it would hold up the navigation
                 await _navigate(page, injection, url)
         else:
             page = await _open_new_page(browser, injection, helper, url)

@@ -31,6 +31,7 @@ from gateway.domain.errors import Unavailable
 
 _MAX_EVENTS: Final = 1000  # a call makes about ten; more at once is a page gone wild
 _MAX_EVENT_CHARS: Final = 256 * 1024
+_RETURN_S: Final = 10.0  # a page may be sent on by way of another site
 _GONE_WORDS: Final = (
     "navigated or closed",
     "context was destroyed",
@@ -371,6 +372,10 @@ class PageTarget:
         is_ours = about.get("isDefault") is True and about.get("frameId") == self.target_id
         if is_ours and context.get("origin") == self._injection.origin:
             self._contexts.add(context.get("id"))
+        elif is_ours and self._opened:
+            # Another site, or Chrome's error page: what the last document held is gone.
+            self._keep(self._tell_document)
+            self._cdp.spawn(self._wait_for_return(), "page-return")
 
     def _context_destroyed(self, params: dict[str, Any], session_id: str | None) -> None:
         if session_id == self.session_id:
@@ -425,13 +430,19 @@ class PageTarget:
                 with contextlib.suppress(CdpError, Unavailable):
                     await self._cdp.send("Emulation.setUserAgentOverride", self.user_agent, session_id=session_id)
 
+    async def _wait_for_return(self) -> None:
+        """Give the page up where no document of its origin comes back: whoever has it then opens it anew."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._lost.wait(), _RETURN_S)
+        if not self._contexts:
+            self._lose(f"The page left {self._injection.origin}, or could not be loaded")
+
     async def _keep_claim(self) -> None:
         """Renew the claim until the page is gone, or another gateway has taken it: ours had run out then."""
         claim = self._injection.claim
         while not self.gone:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(claim.refresh_s):
-                    await self._lost.wait()
+                await asyncio.wait_for(self._lost.wait(), claim.refresh_s)
             with contextlib.suppress(Unavailable, CdpError, PageError):
                 if await self.evaluate(claim.renew(self._injection.origin), user_gesture=False) is False:
                     self._lose("Another gateway took the page")
@@ -441,8 +452,7 @@ class PageTarget:
     def _handle_event(self, event: dict[str, Any]) -> None:
         if event["type"] in {INJECTING, INJECTED, OWNED} and event.get("owner") != self._injection.claim.owner:
             return
-        if event["type"] == INJECTING:
-            # Told before the new document's own events; a command that is sent now comes after the script.
+        if event["type"] == INJECTING:  # before the document's own events; a command sent now comes after the script
             if self._opened:
                 self.late = self.microphone_taken = False
                 self._keep(self._tell_document)

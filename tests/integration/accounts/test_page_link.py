@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,8 @@ from gateway.browser.ownership import OPENING_URL
 from gateway.config import Settings
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.ids import AccountId
-from gateway.media.page_side import PagePort
+from gateway.media.page_side import LegFactory, PagePort
+from gateway.page.driver import PageCall
 from gateway.webrtc.leg import WebRtcLeg
 from tests.integration.browser.site import until
 from tests.integration.wasm_server.rig import serve
@@ -47,13 +48,20 @@ def no_helper(account: AccountId) -> LocalHelperSettings:
 
 
 @contextlib.asynccontextmanager
-async def link(browser: ChromiumProcess, stand_in: StandIn, wasm_port: int) -> AsyncIterator[PageLink]:
+async def link(
+    browser: ChromiumProcess,
+    stand_in: StandIn,
+    wasm_port: int,
+    *,
+    make_leg: LegFactory = WebRtcLeg,
+    on_incoming: Callable[[PageCall], None] = lambda call: None,
+) -> AsyncIterator[PageLink]:
     """A running page link, with Chrome and the assets found."""
     settings = PageLinkSettings(
         browser=BrowserSettings(), page_url=stand_in.url, local_helper=no_helper, poll_s=0.3, retry_max_s=0.5
     )
     config = PageLinkConfig(AccountId("one"), browser.ws_url, None, "127.0.0.1", wasm_port)
-    found = PageLink(config, settings, side=PagePort(WebRtcLeg), on_change=lambda: None, on_incoming=lambda call: None)
+    found = PageLink(config, settings, side=PagePort(make_leg), on_change=lambda: None, on_incoming=on_incoming)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(found.run())
         try:
@@ -119,6 +127,53 @@ async def test_a_page_that_was_at_the_microphone_is_loaded_anew_once_its_call_is
                 await until(told, 10)
                 assert other.page.state == "DETACHED"
                 assert one.line is not None
+
+
+class SlowLeg(WebRtcLeg):
+    """A leg that is up some time after the page is READY, as on a slow machine or line."""
+
+    async def offer(self) -> str:
+        await asyncio.sleep(4)
+        return await super().offer()
+
+
+async def test_a_call_that_rings_before_the_leg_of_a_page_loaded_anew_is_up_is_told_once_it_is(wasm_port: int) -> None:
+    heard: list[tuple[bool, PageCall]] = []
+    made: list[WebRtcLeg] = []
+
+    def make_leg(**how: Any) -> WebRtcLeg:
+        made.append(SlowLeg(**how) if made else WebRtcLeg(**how))
+        return made[-1]
+
+    async with StandIn() as stand_in, chromium(stand_in.flags) as browser:
+
+        def on_incoming(call: PageCall) -> None:
+            heard.append((one.line is not None, call))
+
+        async with link(browser, stand_in, wasm_port, make_leg=make_leg, on_incoming=on_incoming) as one:
+
+            async def ready() -> bool:
+                return one.line is not None
+
+            async def loading() -> bool:
+                return one.page.state == "LOADING"
+
+            async def page_ready() -> bool:
+                return one.page.state == "READY" and one.line is None
+
+            await until(ready, 30)
+            assert one._target is not None
+            await one._target.reload()
+            await until(loading, 30)
+            await until(page_ready, 20)
+            await stand_in.ring("+5511987654321")
+
+            async def told() -> bool:
+                return bool(heard)
+
+            await until(told, 15)
+            await asyncio.sleep(0.5)
+            assert [(up, call.peer.phone) for up, call in heard] == [(True, "5511987654321")]
 
 
 async def test_a_chrome_whose_policy_leaves_no_udp_is_told_with_what_to_do(wasm_port: int, tmp_path: Path) -> None:

@@ -182,9 +182,34 @@ async def test_another_origin_gets_nothing() -> None:
         await page.evaluate("__ponteEmit(JSON.stringify({type: 'spoofed'}))")
         with pytest.raises(PageError, match="not_injected"):
             await page.call("probe")
-        assert told.log == ["page.state"]
+        assert told.log == ["page.state", "document"]  # the one that was there is gone
         await page.send("Page.navigate", {"url": URL})
-        assert await told.until(3) == ["page.state", "document", "page.state"]
+        assert await told.until(4) == ["page.state", "document", "document", "page.state"]
+
+
+async def test_a_page_that_went_away_or_could_not_be_loaded_anew_is_given_up_and_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.browser.page._RETURN_S", 0.5)
+    async with connected() as (site, _, cdp):
+        page = await opened(cdp)
+        await page.evaluate("workerReady")
+        told = Told(page)
+        site.replies["/"] = Reply(status=500)  # Chrome shows its own page under our URL
+        await page.reload()
+        why = "The page left https://web.whatsapp.com, or could not be loaded"
+        assert await told.until(3) == ["page.state", "document", ("gone", why)]
+        site.replies["/"] = Reply(b"<!doctype html><title>plain</title>")
+        again = await opened(cdp)
+        assert again.target_id == page.target_id
+        assert await again.evaluate("document.title") == "plain"
+
+        told = Told(again)
+        await again.send("Page.navigate", {"url": f"https://localhost:{site.port}/"})
+        assert await told.until(3) == ["page.state", "document", ("gone", why)]
+        other = await opened(cdp)
+        assert other.target_id != page.target_id
+        assert await other.evaluate("document.title") == "plain"
 
 
 async def test_a_crashed_page_is_replaced_although_its_service_worker_died_with_it() -> None:
