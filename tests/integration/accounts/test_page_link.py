@@ -217,6 +217,11 @@ async def test_a_page_whose_modules_come_with_a_pause_is_read_all_the_same(wasm_
         def on_paused(params: dict[str, Any], _: str | None) -> None:
             group.create_task(let_on(params))
 
+        async def listed() -> bool:  # else the gateway may open a page of its own
+            infos = (await cdp.send("Target.getTargets"))["targetInfos"]
+            return any(info["targetId"] == target and info["url"] == OPENING_URL for info in infos)
+
+        await until(listed)
         cdp.on("Fetch.requestPaused", on_paused)
         await cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*/modules/jids.js"}]}, session_id=session)
         async with link(browser, stand_in, wasm_port) as one:

@@ -239,6 +239,25 @@ async def test_a_call_is_dialled_though_the_offer_gives_nothing(lab: Lab) -> Non
     assert [event["state"] for event in lab.of("call.state")] == [CALLING, RINGS_THERE]
 
 
+async def test_a_call_that_is_placed_when_nobody_waits_any_more_is_ended(lab: Lab) -> None:
+    await lab.page.evaluate(
+        "lab.onStart = (jid) => setTimeout(() => lab.active('L', jid, 1, {outgoing: true}), 2800), null"
+    )
+    with pytest.raises(PageError) as refused:
+        await lab.page.call("dial", "4930111223")
+    assert refused.value.page_code == "timeout"
+    async with asyncio.timeout(10):
+        while ["end", 2, True] not in await lab.log():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_an_empty_group_and_a_long_name_keep_nobody_from_calling(lab: Lab) -> None:
+    await lab.page.evaluate(f"lab.contacts.people.set('{PEER}', {{name: 'n'.repeat(300)}}), null")
+    await lab.ring("N", groupJid="")
+    assert (await lab.until("call.incoming"))["name"] == "n" * 200
+    await lab.page.evaluate("lab.contacts.people.clear()")
+
+
 async def test_a_number_that_cannot_be_asked_for_is_not_said_to_be_absent(lab: Lab) -> None:
     await lab.page.evaluate("lab.failing = 'no server', null")
     with pytest.raises(PageError) as refused:

@@ -3,12 +3,13 @@
 import { PonteError } from '../errors.ts';
 import type { Emit, Log } from '../events.ts';
 import { logFault } from '../events.ts';
-import { type Bindings, type CallModel, type CallStore, missing, wajsFault } from './bindings.ts';
+import { type Bindings, type CallModel, type CallStore, type Wid, missing, wajsFault } from './bindings.ts';
 import { asNumber, endReasonOf, takenElsewhere } from './ending.ts';
 import { CallLedger, type LedgerEvent } from './ledger.ts';
 import { CallReader, isOverState } from './models.ts';
 import { type People, jidOf } from './people.ts';
 import { CALL_ENTRY_POINT, CALL_START_KIND, CallState, END_BY_USER, isConnected, isRinging } from './states.ts';
+import { acted, inTime, pause } from './waiting.ts';
 
 /** The net under the events: often while a call exists, else only to notice one. */
 const POLL_IN_CALL_MS = 250;
@@ -18,6 +19,11 @@ const POLL_PENDING_MS = 50;
 /** What is told of may be done just after. */
 const AFTER_EVENT_MS = 20;
 const PLACING_TIMEOUT_MS = 10_000;
+/** For all that comes before the placing. The gateway waits 20 s in all: a call must not be placed after that. */
+const PREPARING_TIMEOUT_MS = 8000;
+/** A call that WhatsApp places after we gave it up is ended, if it comes within this time. */
+const LATE_MS = 60_000;
+const LATE_LOOK_MS = 250;
 const PLACED_WITHIN_MS = 2000;
 const PLACING_LOOK_MS = 50;
 /** A call that is over stays on WhatsApp's screen for a moment; a number dialled meanwhile waits for that. */
@@ -25,9 +31,6 @@ const ENDING_TIMEOUT_MS = 3000;
 /** WhatsApp writes the outcome into its log just after the call is gone. */
 const REASON_TIMEOUT_MS = 250;
 const REASON_LOOK_MS = 25;
-/** WhatsApp's promises may settle when the call is connected, or never. */
-const ACTING_TIMEOUT_MS = 5000;
-const ACTING_LOOK_MS = 25;
 /** WhatsApp may put its active call away and back in one go; a model that is still listed is over only after this. */
 const PUT_AWAY_MS = 300;
 
@@ -66,6 +69,7 @@ export class Calls {
   private looking = false;
   private pending = false;
   private listening = false;
+  private dials = 0;
 
   constructor(private readonly parts: CallsParts) {
     this.reader = new CallReader(parts.bindings);
@@ -113,18 +117,11 @@ export class Calls {
     if (callingEnabled(this.parts.bindings) === false) {
       throw new PonteError('calling_disabled', 'WhatsApp has not enabled calls on the web for this account');
     }
-    await this.lineFree();
+    this.dials += 1;
+    const dial = this.dials;
+    const found = await inTime(this.prepare(digits), PREPARING_TIMEOUT_MS);
     const { bindings } = this.parts;
-    const lookup = bindings.wpp?.contact?.queryExists?.(`${digits}@c.us`);
-    if (lookup === undefined) throw missing('contact.queryExists');
-    const found = await lookup;
-    if (found === null) {
-      await this.checkAbsent(`${digits}@c.us`);
-      throw new PonteError('not_on_whatsapp', 'the number has no WhatsApp account');
-    }
-    // wa-js's own offer() forces the account's feature gates open; the stack is started as it does that, without them.
     const place = bindings.need('startWAWebVoipCall');
-    await bindings.stack();
     const before = new Set(this.models().map((model) => this.reader.id(model)));
     const called = [found.lid, found.wid, `${digits}@c.us`].map((wid) => jidOf(wid)).filter((jid) => jid !== '');
     let refused: unknown = null;
@@ -138,8 +135,10 @@ export class Calls {
         refused = fault;
       },
     );
+    const find = (): CallModel | undefined =>
+      this.models().find((model) => !before.has(this.reader.id(model)) && this.isPlaced(model, called));
     while (Date.now() < deadline) {
-      const placed = this.models().find((model) => !before.has(this.reader.id(model)) && this.isPlaced(model, called));
+      const placed = find();
       if (placed !== undefined) {
         const id = this.reader.id(placed);
         this.reader.markPlaced(id);
@@ -151,7 +150,44 @@ export class Calls {
       if (refused !== null) throw wajsFault(refused);
       await pause(PLACING_LOOK_MS);
     }
+    void this.endLate(find, dial);
     throw new PonteError('timeout', 'WhatsApp did not place the call');
+  }
+
+  /** Find the number, and have WhatsApp's stack started. */
+  private async prepare(digits: string): Promise<{ readonly wid: Wid; readonly lid?: Wid }> {
+    await this.lineFree();
+    const { bindings } = this.parts;
+    const lookup = bindings.wpp?.contact?.queryExists?.(`${digits}@c.us`);
+    if (lookup === undefined) throw missing('contact.queryExists');
+    const found = await lookup;
+    if (found === null) {
+      await this.checkAbsent(`${digits}@c.us`);
+      throw new PonteError('not_on_whatsapp', 'the number has no WhatsApp account');
+    }
+    // wa-js's own offer() forces the account's feature gates open; the stack is started as it does that, without them.
+    bindings.need('startWAWebVoipCall');
+    await bindings.stack();
+    return found;
+  }
+
+  /** Nobody waits any more for a call that was given up: the person who is called must not ring for nobody. */
+  private async endLate(find: () => CallModel | undefined, dial: number): Promise<void> {
+    const deadline = Date.now() + LATE_MS;
+    // The next call may be one to the same number.
+    while (Date.now() < deadline && this.dials === dial) {
+      const placed = find();
+      if (placed !== undefined) {
+        const id = this.reader.id(placed);
+        this.reader.markPlaced(id);
+        this.parts.log('warning', 'WhatsApp placed a call too late, and it is ended');
+        await this.end(id).catch((fault: unknown) => {
+          logFault(this.parts.log, 'a call that was placed too late could not be ended', fault);
+        });
+        return;
+      }
+      await pause(LATE_LOOK_MS);
+    }
   }
 
   /** The call to one of these jids; a model need not say which way it goes. */
@@ -180,7 +216,7 @@ export class Calls {
     if (!isRinging(this.reader.state(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
     const { bindings } = this.parts;
     this.requireActive(model);
-    const stack = await bindings.stack();
+    const stack = await inTime(bindings.stack(), PREPARING_TIMEOUT_MS);
     if (typeof stack.acceptCall !== 'function') throw missing('acceptCall');
     this.ours.add(this.reader.id(model));
     // Audio and no camera, whatever the caller offers; wa-js would turn the camera on for a video call.
@@ -203,7 +239,7 @@ export class Calls {
     const model = this.find(id);
     if (!isRinging(this.reader.state(model))) throw new PonteError('call_not_ringing', 'the call does not ring here');
     this.requireActive(model);
-    const stack = await this.parts.bindings.stack();
+    const stack = await inTime(this.parts.bindings.stack(), PREPARING_TIMEOUT_MS);
     if (typeof stack.rejectCall !== 'function') throw missing('rejectCall');
     await this.finish(model, () => stack.rejectCall?.());
     return null;
@@ -213,7 +249,7 @@ export class Calls {
     const model = this.find(id);
     if (isRinging(this.reader.state(model)) && !this.reader.outgoing(model)) return await this.reject(id);
     this.requireActive(model);
-    const stack = await this.parts.bindings.stack();
+    const stack = await inTime(this.parts.bindings.stack(), PREPARING_TIMEOUT_MS);
     if (typeof stack.endCall !== 'function') throw missing('endCall');
     await this.finish(model, () => stack.endCall?.(END_BY_USER, true));
     return null;
@@ -256,7 +292,7 @@ export class Calls {
   /** The stack has no argument for the call: it takes, or ends, whichever is active. */
   private requireActive(model: CallModel): void {
     const active = this.parts.bindings.attempt(() => this.parts.bindings.callStore?.activeCall) ?? null;
-    const alone = active === null && this.models().length === 1;
+    const alone = active === null && this.models().filter((one) => !isOverState(this.reader.state(one))).length === 1;
     if (!alone && (active === null || this.reader.id(active) !== this.reader.id(model))) {
       throw new PonteError('call_failed', 'another call is active');
     }
@@ -432,22 +468,6 @@ export class Calls {
     }
   }
 }
-
-/** Wait for what WhatsApp was told to do: its promise, or its doing; not for ever. */
-async function acted(act: () => unknown, done: () => boolean): Promise<void> {
-  const work = Promise.resolve()
-    .then(act)
-    .then(() => true);
-  const deadline = Date.now() + ACTING_TIMEOUT_MS;
-  for (;;) {
-    if (await Promise.race([work, pause(ACTING_LOOK_MS)])) return;
-    if (done() || Date.now() > deadline) break;
-  }
-  // Nobody waits any more, should it fail.
-  work.catch(() => undefined);
-}
-
-const pause = (ms: number): Promise<false> => new Promise((resolve) => setTimeout(resolve, ms, false));
 
 async function lateReason(model: CallModel): Promise<number | null> {
   const deadline = Date.now() + REASON_TIMEOUT_MS;

@@ -42,7 +42,7 @@ export class CallReader {
   }
 
   peer(model: CallModel): string {
-    return jidOf(this.field(model, 'peerJid') as CallModel['peerJid']);
+    return this.bindings.attempt(() => jidOf(this.field(model, 'peerJid') as CallModel['peerJid'])) ?? '';
   }
 
   outgoing(model: CallModel): boolean {
@@ -73,7 +73,7 @@ export class CallReader {
       video: this.flag(model, 'isVideo'),
       group:
         this.flag(model, 'isGroup') ||
-        (this.field(model, 'groupJid') ?? null) !== null ||
+        !['', null, undefined, false].includes(this.field(model, 'groupJid') as string | null | undefined | boolean) ||
         /@(g\.us|call)$/.test(peer),
       elsewhere: takenElsewhere(model),
       endReason: endReasonOf(model),

@@ -30,6 +30,9 @@ export function phoneOfJid(jid: string): string | null {
 const LOOKUP_TIMEOUT_MS = 500;
 const LOOKUP_AGAIN_MS = 50;
 
+/** The gateway takes no longer ones, and a call must not be lost for that. */
+const NAME_LENGTH = 200;
+
 export class People {
   constructor(private readonly bindings: Bindings) {}
 
@@ -80,7 +83,7 @@ export class People {
       const names = [contact?.name, contact?.verifiedName, contact?.pushname, contact?.notifyName, contact?.displayName];
       for (const name of names) {
         // The last one may be the number, written nicely.
-        if (typeof name === 'string' && /[^\d\s+()~.-]/.test(name)) return name.trim();
+        if (typeof name === 'string' && /[^\d\s+()~.-]/.test(name)) return name.trim().slice(0, NAME_LENGTH);
       }
     }
     return null;
