@@ -56,6 +56,7 @@ class Recorder:
         self._lock = threading.Lock()  # between the thread and whoever starts, stops and asks; never the packet path
         self._state = RecordingState.RECORDING
         self._wanted = RecordingState.RECORDING
+        self._listening = True  # false from the instant of a stop, however long the disk takes to hear of it
         self._started_s = clock()
         self._written = 0  # samples
         self._dropped = 0
@@ -83,7 +84,7 @@ class Recorder:
             packet: RTP without extension or padding.
             at_s: monotonic instant of its arrival.
         """
-        if self._state is RecordingState.FAILED:
+        if self._state is RecordingState.FAILED or not self._listening:
             return
         if len(self._queue) < _QUEUE:
             self._queue.append((direction, codec, packet, at_s))
@@ -125,10 +126,14 @@ class Recorder:
         with self._lock:
             if self._state is not RecordingState.FAILED and self._wanted is not RecordingState.DONE:
                 self._wanted = wanted
+                self._listening = wanted is RecordingState.RECORDING
                 self._idle.clear()
                 self._wake.set()
         self._idle.wait(timeout_s)
-        return self.status
+        status = self.status
+        if wanted is RecordingState.DONE or status.state in (RecordingState.FAILED, RecordingState.DONE):
+            return status
+        return replace(status, state=wanted)  # it holds already, also where the disk has not taken what was before
 
     # the thread
 
