@@ -58,8 +58,9 @@ async def test_what_it_started_ends_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_killed_test_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     program = f"""
-import asyncio, pathlib
+import asyncio, pathlib, signal
 from tests.support.processes import running
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, which the tests may run under, is inherited
 async def main():
     async with running("sleeper", ["sleep", "60"], log=pathlib.Path({str(tmp_path / "log")!r})) as process:
         print(process.pid, flush=True)

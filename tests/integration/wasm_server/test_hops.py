@@ -106,9 +106,9 @@ async def test_each_broken_hop_is_named() -> None:
         await watch.until(None)
 
         socket = session.link._pair.rtp
-        asyncio.get_running_loop().remove_reader(socket.fileno())
+        session.link._watch.forget(socket)
         await watch.until(Trouble("sip_to_wa", Hop.PHONE_TO_GATEWAY))
-        asyncio.get_running_loop().add_reader(socket.fileno(), session.link._rtp_readable)
+        session.link._watch.watch(socket, session.link._rtp_readable)
         await watch.until(None)
 
         leg.send = nothing
