@@ -120,20 +120,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield one
 
 
-@pytest.fixture(autouse=True)
-def node_id(request: pytest.FixtureRequest) -> None:
-    """Give schemathesis 4.32 the private name that pytest 9.2 has no more."""
-    request.node._nodeid = request.node.nodeid
-
-
-@pytest.fixture(scope="module")
-def description() -> Any:
-    return schemathesis.openapi.from_dict(describe())
-
-
-# By a fixture it is one test with a subtest for each operation. As many tests they would all have the same id, of which
-# pytest-xdist runs the first alone.
-schema = schemathesis.pytest.from_fixture("description")
+schema = schemathesis.openapi.from_dict(describe())
 
 
 @schema.parametrize()
