@@ -16,10 +16,10 @@ from gateway.browser import (
     Browser,
     BrowserSettings,
     CdpConnection,
+    CdpError,
     ConnectionLost,
     PageError,
     PageGone,
-    PageOwned,
     PageTarget,
     connect_cdp,
     open_page,
@@ -282,20 +282,20 @@ async def test_a_page_that_cannot_load_is_tried_again_and_said_so() -> None:
 
         # Chrome's error page under the page's URL, as it is left by a start without a network.
         site.replies["/"] = Reply(status=500)
-        await cdp.send("Target.createTarget", {"url": URL})
+        target = (await cdp.send("Target.createTarget", {"url": URL}))["targetId"]
+        session = (await cdp.send("Target.attachToTarget", {"targetId": target, "flatten": True}))["sessionId"]
 
         async def shown() -> bool:
-            infos = (await cdp.send("Target.getTargets"))["targetInfos"]
-            return any(path == "/" for path, _ in site.requests) and any(info["url"] == URL for info in infos)
+            # Until then Chrome lists the page now with its address and now without.
+            with contextlib.suppress(CdpError):  # the document changes at this moment
+                asked = await cdp.send("Runtime.evaluate", {"expression": "location.protocol"}, session_id=session)
+                return bool(asked["result"].get("value") == "chrome-error:")
+            return False
 
         await until(shown)
+        await cdp.send("Target.detachFromTarget", {"sessionId": session})
         site.replies["/"] = Reply(b"<!doctype html><title>plain</title>")
-        for _ in range(20):
-            # Chrome lists the page that failed before for a moment more: whoever opens pages gives way to it.
-            with contextlib.suppress(PageOwned):
-                page = await opened(cdp)
-                break
-            await asyncio.sleep(0.1)
+        page = await opened(cdp)
         assert await page.evaluate("document.title") == "plain"
 
 
