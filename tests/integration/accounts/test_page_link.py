@@ -223,6 +223,9 @@ async def test_a_page_whose_modules_come_with_a_pause_is_read_all_the_same(wasm_
 
         await until(listed)
         cdp.on("Fetch.requestPaused", on_paused)
+        # What the service worker fetches for the page is no request of the page's own, and could not be held back.
+        await cdp.send("Network.enable", session_id=session)
+        await cdp.send("Network.setBypassServiceWorker", {"bypass": True}, session_id=session)
         await cdp.send("Fetch.enable", {"patterns": [{"urlPattern": "*/modules/jids.js"}]}, session_id=session)
         async with link(browser, stand_in, wasm_port) as one:
 
