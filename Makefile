@@ -46,5 +46,6 @@ pjsip: install ## calls with PJSIP, the stack of chan_pjsip; Python 3.11 or 3.12
 
 clean: ## remove what was built and installed in this folder
 	@rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
-	    wasm_server/page/node_modules wasm_server/page/dist node_helper/node_modules node_helper/dist tests/webphone/node_modules
+	    wasm_server/page/node_modules wasm_server/page/dist node_helper/node_modules node_helper/dist tests/webphone/node_modules \
+	    gateway/api/explorer/node_modules gateway/api/dashboard/node_modules
 	@find gateway wasm_server tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,6 +11,8 @@ COPY gateway/__init__.py ./gateway/__init__.py
 COPY gateway/api/__init__.py ./gateway/api/__init__.py
 COPY gateway/api/explorer ./gateway/api/explorer
 RUN python3 -m gateway.api.explorer.build --directory /docs
+COPY gateway/api/dashboard ./gateway/api/dashboard
+RUN python3 -m gateway.api.dashboard.build --directory /dashboard
 
 FROM python:3.11-slim-trixie
 WORKDIR /app
@@ -20,6 +22,7 @@ COPY gateway ./gateway
 COPY wasm_server ./wasm_server
 COPY --from=assets /assets ./build/wasm
 COPY --from=assets /docs ./build/docs
+COPY --from=assets /dashboard ./build/dashboard
 RUN useradd --system --uid 10001 --home-dir /var/lib/ponte --create-home ponte
 USER ponte
 ENV PONTE_STATE_DIR=/var/lib/ponte \

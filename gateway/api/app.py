@@ -15,6 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from gateway.api.accounts import AccountEndpoints
 from gateway.api.bridge import BridgeEndpoints
 from gateway.api.calls import CallEndpoints
+from gateway.api.dashboard_page import DashboardPage
 from gateway.api.deps import ApiDeps
 from gateway.api.docs_page import DocsPage
 from gateway.api.events import EventEndpoints
@@ -53,7 +54,7 @@ def create_app(deps: ApiDeps) -> Starlette:
         "dtmf": live.dtmf, "transfer": live.transfer, "record": live.record,
     }  # fmt: skip
 
-    docs, description = DocsPage(), json.dumps(describe())
+    dashboard, docs, description = DashboardPage(), DocsPage(), json.dumps(describe())
 
     async def openapi(request: Request) -> Response:
         return Response(description, media_type="application/json")
@@ -101,6 +102,8 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/accounts/{name}/keys", POST=accounts.create_key),
             _route("/accounts/{name}/keys/{key}", DELETE=accounts.revoke_key),
             _route("/openapi.json", GET=openapi),
+            _route("/", GET=dashboard.index),
+            _route("/assets/{name}", GET=dashboard.file),
             _route("/docs", GET=docs.index),
             _route("/docs/{name}", GET=docs.file),
             _route("/livez", GET=livez),

@@ -72,6 +72,7 @@ class PartsView(Answer):
     media: PartView
     registration: PartView
     listener: PartView
+    phones: PartView
 
 
 class CallLine(Answer):

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.integration
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIVE = CallSummary(CallId("live"), Direction.WHATSAPP_TO_SIP, CallState.ACTIVE, "5511987654321", NOW, NOW)
-UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/{name}"}
+UNDOCUMENTED = {"/openapi.json", "/", "/assets/{name}", "/docs", "/docs/{name}"}
 # What a schema cannot say: a field that depends on another one, a host that may not be reached.
 NEEDS_MORE_THAN_A_SCHEMA = {
     "changeBridge",

@@ -1,0 +1,4 @@
+/** Views of calls. */
+import type { View } from '../app.tsx';
+
+export const callViews: readonly View[] = [];
