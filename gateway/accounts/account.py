@@ -30,6 +30,7 @@ from gateway.bridge.sip_leg import refuse
 from gateway.domain import termination as t
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
+from gateway.domain.call_tones import CallTones
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId, new_call_id
 from gateway.domain.offer import CallNotPossible, Offer, parse_extension
@@ -63,6 +64,7 @@ class AccountContext:
         presentation: gives the rules of numbers and identities for a configuration.
         endpoint_settings: turns a configuration into the SIP side's settings.
         recording: how an account's calls are recorded; None: they cannot be.
+        tones: what a phone that we rang hears while WhatsApp is dialled for it.
     """
 
     sip: SipStack
@@ -75,6 +77,7 @@ class AccountContext:
     endpoint_settings: Callable[[BridgeConfig], EndpointSettings]
     builds: Builds = field(default_factory=NoBuilds)
     recording: Callable[[AccountId], RecordingRule | None] = lambda account: None
+    tones: CallTones = field(default_factory=CallTones)
 
 
 class Account:
@@ -385,6 +388,7 @@ class Account:
             origin=origin,
             recording=self._context.recording(self.account_id),
             on_recording=self._context.book.recording,
+            tones=self._context.tones,
         )
         assert self._group is not None  # `run` came first: it is what attaches pages and takes calls
         self._call = call

@@ -24,6 +24,7 @@ from gateway.browser.local_helper import LocalHelperSettings
 from gateway.codecs.sound import OpusSettings
 from gateway.config import Settings
 from gateway.domain import termination as t
+from gateway.domain.call_tones import CallTones
 from gateway.domain.ids import AccountId
 from gateway.events.hub import EventHub
 from gateway.media.announcement import load_sound
@@ -119,6 +120,9 @@ async def _running(
             builds=store.builds,
             recording=lambda account: recording_rule(settings, account),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
+            tones=CallTones(
+                settings.tone_ringing, settings.tone_busy, settings.tone_congestion, settings.tone_failure_s
+            ),
             presentation=lambda _: presentation,
             endpoint_settings=lambda config: endpoint_settings(config, settings),
         )

@@ -20,6 +20,7 @@ from gateway.bridge.presentation import Presentation
 from gateway.bridge.recording import CallRecording, RecordingRule, Told
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
+from gateway.domain.call_tones import CallTones
 from gateway.domain.errors import PonteError
 from gateway.domain.hops import CallPath
 from gateway.domain.ids import AccountId, CallId
@@ -74,6 +75,7 @@ class Call:
         origin: who asked for the call; None: who placed it.
         recording: whether and how it is recorded; None: it cannot be.
         on_recording: told of what becomes of its recording.
+        tones: what a phone that we rang hears while WhatsApp is dialled for it; None: nothing.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Call:
         origin: Origin | None = None,
         recording: RecordingRule | None = None,
         on_recording: Callable[[Call, Told], None] = lambda call, told: None,
+        tones: CallTones | None = None,
     ) -> None:
         self.call_id = call_id
         self.account_id = account_id
@@ -95,6 +98,7 @@ class Call:
         self.media = media
         self.limits = limits
         self.presentation = presentation or Presentation()
+        self.tones = tones or CallTones()
         self.origin = origin or (Origin.SIP if direction is Direction.SIP_TO_WHATSAPP else Origin.WHATSAPP)
         self.state = CallState.CREATED
         self.times = CallTimes()
@@ -159,7 +163,7 @@ class Call:
                 await self._end(t.SHUTDOWN)
                 raise
             except Exception as error:
-                termination = self._explain(error)
+                termination = self.explain(error)
             await self._end(termination)
             return termination
 
@@ -175,7 +179,8 @@ class Call:
             "answered_at": _iso(self.times.answered),
         }
 
-    def _explain(self, error: Exception) -> Termination:
+    def explain(self, error: Exception) -> Termination:
+        """Return how a call ends that *error* ended."""
         match error:
             case CallRefused(termination=termination):
                 return termination
@@ -210,14 +215,25 @@ class Call:
 
     async def _close_page(self) -> None:
         try:
-            if self.page is not None and not self.page_ended:
-                self.page_ended = True
+            await self._end_page()
+        finally:
+            await self.media.stop_page()
+
+    async def hang_up_page(self) -> None:
+        """End the page's call while that of the phone goes on for a moment."""
+        await self.bounded("page", self._end_page())
+
+    async def _end_page(self) -> None:
+        if self.page is not None and not self.page_ended:
+            self.page_ended = True
+            try:
                 if self.page.outgoing or self.page_answered:
                     await self.page.hangup()
                 else:
                     await self.page.reject()
-        finally:
-            await self.media.stop_page()
+            except asyncio.CancelledError:
+                self.page_ended = False  # as far as is known
+                raise
 
     async def bounded(self, leg: str, closing: Awaitable[None] | None) -> None:
         """Wait for the end of a leg, no longer than `CallLimits.close_timeout_s`; what goes wrong is logged."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from gateway.bridge.keys import KeyPlayer
-from gateway.domain.errors import LocalProtocolError, PonteError
+from gateway.domain.errors import LocalProtocolError, PonteError, Unavailable
 from gateway.domain.ids import CallId
 from gateway.domain.page_audio import PageAudio, PageFigures, PageMeter
 from gateway.domain.recording import RecordingSpec, RecordingStatus
@@ -48,6 +49,7 @@ class CallMedia:
         self._page_meter = PageMeter()
         self._moving = asyncio.Lock()  # a recording is begun in one session, and moved to another, but not both at once
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
+        self._playing = ""  # a tone, in place of WhatsApp's audio
         self._log = structlog.get_logger("ponte.call")
         self.negotiated: Negotiated | None = None
         self.lost = asyncio.Event()  # the SIP side's media is gone for good
@@ -212,6 +214,13 @@ class CallMedia:
         self._silent = (wa_to_sip, sip_to_wa)
         if self._open:
             self._plane.silence(self._call_id, wa_to_sip=wa_to_sip, sip_to_wa=sip_to_wa)
+
+    def play(self, cadence: str) -> None:
+        """Let the phone hear a tone in place of the page, an empty one ends it; a plane that is gone plays none."""
+        if self._open and cadence != self._playing:
+            self._playing = cadence
+            with contextlib.suppress(Unavailable):
+                self._plane.play(self._call_id, cadence)
 
     def _mute(self, duration_s: float) -> None:
         if self._open:

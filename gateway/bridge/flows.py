@@ -14,6 +14,7 @@ from gateway.bridge.events import LegEvents, leg_events
 from gateway.bridge.in_call import decline, follow, in_call, observed
 from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
+from gateway.domain.errors import PonteError
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import Answered, CallState, Dialed, EarlyMedia, RemoteRinging
 from gateway.domain.termination import Termination
@@ -159,13 +160,41 @@ async def dial_on(call: Call, events: LegEvents, driver: PageDriver, number: str
     """
     await call.media.start_page()
     call.media.connect()
-    call.page = page = await driver.dial(number)
+    try:
+        call.page = page = await driver.dial(number)
+    except PonteError as refused:
+        await _tell_failure(call, events, call.explain(refused))
+        raise
     events.add(page)
-    over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
+    waiting = _until_page_active(call, events, ringing=call.tones.ringing)
+    over = await _within(call.limits.ring_timeout_s, waiting, t.NO_ANSWER)
     if over is not None:
+        await _tell_failure(call, events, over)
         return over
+    call.media.play("")
     call.enter(Answered())
     return await in_call(call, events, endpoint)
+
+
+async def _tell_failure(call: Call, events: LegEvents, why: Termination) -> None:
+    """Let the phone that waits hear that WhatsApp's call came to nothing, until it is hung up."""
+    call.media.play("")
+    tone = call.tones.of(why)
+    if not tone or call.sip is None or call.sip.ended:
+        return
+    events.own(call.hang_up_page())  # what still rings there must not be answered now
+    call.media.play(tone)
+    await _within(call.tones.failure_s, _until_phone_is_gone(call, events), why)
+    call.media.play("")
+
+
+async def _until_phone_is_gone(call: Call, events: LegEvents) -> None:
+    while call.sip is not None and not call.sip.ended:
+        event = await observed(call, events)
+        if isinstance(event, sip.ReInvite):
+            await follow(call, event)
+        else:
+            decline(call, event)
 
 
 async def _within(
@@ -199,7 +228,8 @@ async def _until_phone_answers(call: Call, events: LegEvents) -> Termination | N
                 pass
 
 
-async def _until_page_active(call: Call, events: LegEvents) -> Termination | None:
+async def _until_page_active(call: Call, events: LegEvents, ringing: str = "") -> Termination | None:
+    """Wait for the person's answer; a phone that has answered hears *ringing* while the person's rings."""
     while True:
         event = await observed(call, events)
         match event:
@@ -207,6 +237,7 @@ async def _until_page_active(call: Call, events: LegEvents) -> Termination | Non
                 return termination
             case PageRinging():
                 _tell_ringing(call)
+                call.media.play(ringing)
             case PageActive():
                 return None
             case sip.Cancelled():

@@ -5,15 +5,30 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import NoDecode
 
+from gateway.domain.call_tones import parse_cadence
 from gateway.domain.hosts import check_host
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 SharedPort = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def checked_cadence(value: str) -> str:
+    """Return *value*, which is the rhythm of a tone, or empty.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value:
+        parse_cadence(value)
+    return value
+
+
+Cadence = Annotated[str, AfterValidator(checked_cadence)]
 
 
 def split_names(value: object) -> object:

@@ -205,6 +205,15 @@ class MediaPlane(Protocol):
     def silence(self, call_id: CallId, *, wa_to_sip: bool, sip_to_wa: bool) -> None:
         """Send silence instead of the audio of these directions from now on; of the others, the audio again."""
 
+    def play(self, call_id: CallId, cadence: str) -> None:
+        """Let the SIP peer hear a tone instead of the page from now on; the page hears nothing of it.
+
+        Args:
+            call_id: the call.
+            cadence: of the tone (`gateway.domain.call_tones.parse_cadence`), repeated; empty: the page again.
+        """
+        return
+
     async def record(
         self, call_id: CallId, spec: RecordingSpec, on_failed: Callable[[RecordingStatus], None]
     ) -> RecordingStatus:

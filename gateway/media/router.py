@@ -149,6 +149,10 @@ class PacketRouter(MediaPlane):
         """See `MediaPlane`."""
         self._session(call_id).silence(wa_to_sip=wa_to_sip, sip_to_wa=sip_to_wa)
 
+    def play(self, call_id: CallId, cadence: str) -> None:
+        """See `MediaPlane`."""
+        self._session(call_id).play(cadence)
+
     async def record(self, call_id: CallId, spec: RecordingSpec, on_failed: OnFailed) -> RecordingStatus:
         """See `MediaPlane`."""
         self._session(call_id)

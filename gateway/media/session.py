@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.codecs.sound import SoundCodecs
+from gateway.domain.call_tones import parse_cadence
 from gateway.domain.codecs import G722, PCMA, PCMU
 from gateway.domain.errors import RemoteProtocolError
+from gateway.media.call_tone import CallTone
 from gateway.media.conversion import Conversion, ConversionStats
 from gateway.media.ear import Ears
 from gateway.media.far import FarLoss
@@ -79,6 +81,7 @@ class RtpSession:
         self._page_loss = FarLoss()
         self._late_s = [0.0, 0]  # sum and count
         self.tap: Tap | None = None  # a recording, which hears what is sent on
+        self._tone: CallTone | None = None  # heard by the peer in place of the page
         self._page_codecs: Mapping[int, str] = {}  # by payload type towards the page
         self._timer: asyncio.TimerHandle | None = None
         self._keys: KeyWatch | None = None
@@ -117,7 +120,7 @@ class RtpSession:
         """Send and receive as *negotiated* says, at once."""
         self._overlap(negotiated)
         self._follow_ptime(negotiated.ptime_ms)
-        self._to_sip.closed = None if negotiated.sends else "hold"
+        self._close_to_sip()
         self.link.apply(negotiated)
         self._wire()
         if self._timer is None and not self._closed:
@@ -167,6 +170,32 @@ class RtpSession:
         for path, silent in ((self._to_sip, wa_to_sip), (self._to_wa, sip_to_wa)):
             if silent != (path.quiet_until_s == math.inf):
                 path.quiet_until_s = math.inf if silent else 0.0
+
+    def play(self, cadence: str) -> None:
+        """Let the peer hear a tone instead of the page from now on; an empty one ends it."""
+        tone, self._tone = self._tone, None
+        if tone is not None:
+            tone.stop()
+        if cadence and self._sounds is not None and not self._closed:
+            self._to_sip.redirect(self._to_sip.outgoing)  # what the page sends afterwards goes on from the tone
+            self._tone = CallTone(
+                self._to_sip,
+                parse_cadence(cadence),
+                self._sounds,
+                self._tone_target,
+                self._to_peer,
+                self._loop.call_at,
+                self._loop.time,
+            )
+        self._close_to_sip()
+
+    def _tone_target(self) -> tuple[str, int] | None:
+        now = self._applied
+        return (now.codec, now.payload_type) if now is not None and now.sends else None
+
+    def _close_to_sip(self) -> None:
+        if self._applied is not None:
+            self._to_sip.closed = "hold" if not self._applied.sends else "tone" if self._tone is not None else None
 
     def mute(self, duration_s: float) -> None:
         """Silence the peer's audio for *duration_s* from now on."""
@@ -341,6 +370,8 @@ class RtpSession:
         self._forget_old()
         if self._timer is not None:
             self._timer.cancel()
+        if self._tone is not None:
+            self._tone.stop()
         if self._keys is not None:
             self._keys.close()
         for path in (self._to_wa, self._to_sip):

@@ -330,6 +330,10 @@ class WorkerPlane(MediaPlane):
         """See `MediaPlane`."""
         self._known(call_id).channel.tell("silence", call_id, wa_to_sip=wa_to_sip, sip_to_wa=sip_to_wa)
 
+    def play(self, call_id: CallId, cadence: str) -> None:
+        """See `MediaPlane`."""
+        self._known(call_id).channel.tell("play", call_id, cadence)
+
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
         call = self._calls.get(call_id)

@@ -95,6 +95,7 @@ class MediaWork:
             "connect": self._connect,
             "mute": plane.mute,
             "silence": plane.silence,
+            "play": plane.play,
             "record": self._record,
             "stop_recording": plane.stop_recording,
             "move_recording": plane.move_recording,

@@ -12,7 +12,7 @@ import pytest
 from tests.demo.call import CALLEE
 from tests.demo.world import Ports, World, WorldOptions, world
 from tests.e2e.test_keys import digits_in
-from tests.support.audio import level_dbfs, sine, tone_hz, write_wav
+from tests.support.audio import level_dbfs, read_wav, sine, tone_hz, write_wav
 from tests.support.baresip import SAMPLE_RATE_HZ
 from tests.support.two_tones import read_stereo
 from tests.support.wire import may_tap
@@ -79,6 +79,7 @@ async def test_a_call_from_the_api_is_asked_for_heard_silenced_keyed_and_ended(t
         await here.far_end.wait_for(
             lambda state: bool(state["call"]) and state["call"]["state"] == "ringing", what="ringing", timeout_s=20
         )
+        await asyncio.sleep(1.5)  # the phone that has answered hears the other's ring
         await here.far_end.answer()
         assert (await api.until(call_id, "ACTIVE"))["sip"]["user"] == "1000"
 
@@ -107,6 +108,12 @@ async def test_a_call_from_the_api_is_asked_for_heard_silenced_keyed_and_ended(t
         await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
         await here.far_end.wait_for(lambda state: state["call"] is None, what="end of the call", timeout_s=10)
         assert (await api.until(call_id, "ENDED"))["ending"]["reason"] == "hangup"
+        samples, rate_hz = read_wav(here.phone.recorded()[-1])
+        frame = rate_hz // 10
+        rung = [samples[at : at + frame] for at in range(0, 2 * rate_hz, frame)]
+        loud = [one for one in rung if level_dbfs(one) > -25]
+        assert 7 <= len(loud) <= 11  # a second of every five
+        assert all(abs(tone_hz(one, rate_hz) - 425) < 10 for one in loud[1:-1])
         over = await http.post(f"/call/{call_id}/hangup")
         assert (over.status_code, over.json()["state"]) == (409, "ENDED")
 

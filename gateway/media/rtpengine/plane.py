@@ -176,6 +176,10 @@ class RtpenginePlane(MediaPlane):
         """See `MediaPlane`."""
         self._session(call_id).silence(Ways(wa_to_sip, sip_to_wa))
 
+    def play(self, call_id: CallId, cadence: str) -> None:
+        """See `MediaPlane`."""
+        self._session(call_id).play(cadence)
+
     def query(self, call_id: CallId) -> MediaStats:
         """See `MediaPlane`."""
         found = self._sessions.get(call_id)

@@ -21,7 +21,9 @@ from gateway.media.plane import PLANE_LOST, DirectionStats, MediaStats
 from gateway.media.rtpengine.figures import Heard, TagFigures, read_heard, read_tag
 from gateway.media.rtpengine.room import PageEnd, Room
 from gateway.media.rtpengine.sdp import PROFILES, OurSide, Way, describe_peer, read_our_side, stand_in
+from gateway.media.rtpengine.tone_file import MAX_BYTES, REPEATS, tone_file
 from gateway.protocol.dtmf import KeyPress
+from gateway.protocol.ng.errors import MediaServerRefused
 from gateway.protocol.ng.requests import Answer
 from gateway.protocol.sdp import LocalMedia, Negotiated, NoCommonCodec, SdpSession, SessionDescription, parse_sdp
 
@@ -95,6 +97,7 @@ class SipSession:
         self._told_quiet = Ways()  # what rtpengine was told last
         self._told_held = Ways()
         self._mute_until_s = 0.0
+        self._tone = self._told_tone = ""
         self._page_base: TagFigures | None = None
         self._peer_figures, self._page_figures = TagFigures(), TagFigures()
         self._heard_by_peer = self._heard_by_page = Heard()
@@ -243,6 +246,11 @@ class SipSession:
         self._quiet = quiet
         self._stir.set()
 
+    def play(self, cadence: str) -> None:
+        """Let the peer hear a tone in place of the page; an empty one ends it."""
+        self._tone = cadence
+        self._stir.set()
+
     def mute(self, duration_s: float) -> None:
         """Silence the peer's audio for a while."""
         self._mute_until_s = max(self._mute_until_s, time.monotonic() + duration_s)
@@ -304,6 +312,23 @@ class SipSession:
                 await self.look()
                 self._log.info("rtpengine_joined", codec=self._negotiated.codec)
         await self._quieten()
+        await self._sound()
+
+    async def _sound(self) -> None:
+        """Have rtpengine play the tone that is wanted; a tone that it cannot play is no reason to lose the call."""
+        if self._joined is None or self._tone == self._told_tone:
+            return
+        self._told_tone = tone = self._tone
+        file = tone_file(tone) if tone else b""
+        try:
+            if file and len(file) <= MAX_BYTES:
+                await self.room.ask("play media", from_tag=self.tag, blob=file, repeat_times=REPEATS)
+            elif file:
+                self._log.warning("rtpengine_plays_no_tone", error="its rhythm is too long for one datagram")
+            else:
+                await self.room.ask("stop media", from_tag=self.tag)
+        except MediaServerRefused as error:
+            self._log.warning("rtpengine_plays_no_tone", error=str(error))
 
     async def _quieten(self) -> None:
         """Silence what is to be silent, and stop what one side holds: rtpengine itself passes over directions."""
@@ -315,7 +340,7 @@ class SipSession:
         # rtpengine writes silence into G.711 and G.722; Opus that it passes through it would leave as it is
         opaque = OPUS.name in negotiated.send
         held = Ways(
-            not negotiated.sends or (opaque and quiet.wa_to_sip),
+            not negotiated.sends or bool(self._tone) or (opaque and quiet.wa_to_sip),
             not negotiated.receives or (opaque and quiet.sip_to_wa),
         )
         self._told_quiet, before = quiet, self._told_quiet

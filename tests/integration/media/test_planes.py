@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 
+from gateway.codecs.g711 import decode
 from gateway.domain.errors import LocalProtocolError, RemoteProtocolError, Unavailable
 from gateway.domain.ids import CallId
 from gateway.media.page_side import LegState, PageSide
 from gateway.media.plane import MediaPlane, MediaStats, NoCommonCodec
 from gateway.protocol.dtmf import KeyPress
+from tests.support.audio import level_dbfs, tone_hz
 from tests.support.far_end import HOST, PAGE_SAYS, SILENCE, SIP_SAYS, FarEnd, call_up, far_end, until
 from tests.support.planes import PLANES
 
@@ -192,3 +195,26 @@ async def test_a_leg_makes_one_offer_and_fails_alone(plane: MediaPlane, far: Far
     assert leg.state in {LegState.FAILED, LegState.CLOSED}
     assert not side.connected
     side.close()
+
+
+async def test_the_phone_hears_a_tone_in_place_of_the_page_which_hears_nothing_of_it(
+    plane: MediaPlane, far: FarEnd, side: PageSide
+) -> None:
+    await call_up(plane, far, CALL, side)
+    await both_hear(far)
+    plane.play(CALL, "425/400,0/200")
+    await until(lambda: all(one.payload != PAGE_SAYS for one in far.sip_heard[-20:]), "the tone alone")
+    far.sip_heard.clear()
+    far.page_heard.clear()
+    await until(lambda: len(far.sip_heard) > 45, "a turn of its rhythm")
+    sound = decode("PCMU", b"".join(one.payload for one in far.sip_heard))
+    heard = np.array(sound, dtype=np.float64) / 32768
+    loud = [level_dbfs(heard[at : at + 160]) > -40 for at in range(0, len(heard), 160)]
+    assert 0.4 < sum(loud) / len(loud) < 0.95
+    begins = next(n for n in range(1, len(loud)) if loud[n] and not loud[n - 1])
+    assert abs(tone_hz(heard[160 * begins : 160 * begins + 2400], 8000) - 425) < 8
+    assert {one.payload for one in far.page_heard} <= {SIP_SAYS}
+    plane.play(CALL, "")
+    await both_hear(far)
+    await until(lambda: all(one.payload == PAGE_SAYS for one in far.sip_heard[-20:]), "the page alone")
+    await plane.delete(CALL)
