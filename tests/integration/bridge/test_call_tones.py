@@ -88,7 +88,7 @@ async def answered(
         invite = await asyncio.wait_for(rig.sip.calls.get(), 5)
         with udp_socket() as line:
             await invite.answer(phone_sdp(line.getsockname()[1]))
-            await until(lambda: rig.page.dialled)
+            await until(lambda: bool(rig.page.dialled))
             yield Phone(rig, line, call, invite, flow)
             if not flow.done():
                 await invite.bye(None)
@@ -108,7 +108,7 @@ async def test_it_hears_ringing_from_when_it_really_rings_until_the_answer() -> 
         receive = phone.rig.port.receiver
         assert receive is not None
         receive(build_packet(RtpHeader(0, 5, 800, 9), PAGE), asyncio.get_running_loop().time())
-        await until(phone.take)
+        await until(lambda: bool(phone.take()))
         assert [one[12:] for one in phone.packets] == [PAGE]
         assert phone.rig.port.sent == []
 
