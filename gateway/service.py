@@ -123,6 +123,8 @@ async def serve(
         store = await Store.open(settings)
         stack.push_async_callback(store.close)
         health.register("database", store.ping)
+        health.register("records", store.journal.check)
+        show_writes(metrics, lambda: store.journal.waiting)
         await stack.enter_async_context(store.journal.running())
         events = EventHub(store)
         await stack.enter_async_context(_delivering(settings, store, metrics, events))
@@ -166,6 +168,13 @@ async def serve(
             server.stop()
             tidying.cancel()
     log.info("gateway_stopped")
+
+
+def show_writes(metrics: Metrics, waiting: Callable[[], int]) -> None:
+    """Show in *metrics* how many writes wait for the database: more than a few, and it is full, locked or gone."""
+    metrics.mirror(
+        "ponte_store_writes_waiting", "Writes that wait for the database", (), lambda: {(): waiting()}, kind="gauge"
+    )  # fmt: skip
 
 
 def webhook_settings(settings: Settings) -> SenderSettings:

@@ -20,6 +20,7 @@ from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import CallNotPossible, Offer
+from gateway.domain.states import PageState
 
 _STOP_S: Final = 30.0  # a helper beside takes up to 12 s to end its Chrome, the SIP side 2 s to unregister
 _NEVER_CONFIGURED = PartStatus("disabled", "the bridge was never configured")
@@ -127,6 +128,10 @@ class AccountRegistry:
                 listener=_NEVER_CONFIGURED, phones=_NEVER_CONFIGURED,
             )  # fmt: skip
         return known.status()
+
+    def pages(self) -> list[PageState]:
+        """Return the state of each page that is wanted."""
+        return [account.session.status.state for account in self._accounts.values() if account.config.enabled]
 
     def session(self, account: AccountId) -> PageSession:
         """Return the account's WhatsApp session; see `gateway.api.deps.Accounts.session`."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from gateway.accounts.account import AccountContext
 from gateway.accounts.build_watch import BuildSettings
 from gateway.accounts.call_book import CallBook
+from gateway.accounts.figures import show_pages
 from gateway.accounts.page_config import PageLinkSettings
 from gateway.accounts.profiles import profile_folder
 from gateway.accounts.recording import recording_rule
@@ -116,7 +117,7 @@ async def _running(
             media=media,
             events=events,
             book=CallBook(store.journal, metrics, events),
-            page=page_link_settings(settings),
+            page=page_link_settings(settings, metrics),
             builds=store.builds,
             recording=lambda account: recording_rule(settings, account),
             limits=CallLimits(ring_timeout_s=settings.ring_timeout_s, phone_silence_s=settings.phone_silence_s),
@@ -127,6 +128,7 @@ async def _running(
             endpoint_settings=lambda config: endpoint_settings(config, settings),
         )
         async with AccountRegistry(context) as registry:
+            show_pages(metrics, registry.pages)
             await registry.restore(await store.configs.load_all())
             async with following_removals(store, registry, lambda one: profile_folder(settings.state_dir, one)):
                 yield registry
@@ -134,8 +136,8 @@ async def _running(
         await sip.close()
 
 
-def page_link_settings(settings: Settings) -> PageLinkSettings:
-    """Return what of the process's settings concerns pages."""
+def page_link_settings(settings: Settings, metrics: Metrics) -> PageLinkSettings:
+    """Return what of the process's settings concerns pages; *metrics* has Chrome's answer times."""
     http = HttpSettings(
         allow=AllowList.parse(settings.allow_hosts),
         connect_timeout_s=settings.connect_timeout_s,
@@ -143,7 +145,11 @@ def page_link_settings(settings: Settings) -> PageLinkSettings:
         ca_file=str(settings.ca_file) if settings.ca_file else None,
     )
     return PageLinkSettings(
-        browser=BrowserSettings(http=http, backoff_max_s=settings.reconnect_max_s),
+        browser=BrowserSettings(
+            http=http,
+            backoff_max_s=settings.reconnect_max_s,
+            on_answer=lambda method, seconds: metrics.cdp_command_seconds.labels(method).observe(seconds),
+        ),
         page_url=settings.page_url,
         page_script=settings.page_script,
         local_helper=lambda account_id: local_helper_settings(settings, account_id),

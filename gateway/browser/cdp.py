@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -34,6 +34,7 @@ class _Pending:
     method: str
     session_id: str | None
     future: asyncio.Future[dict[str, Any]]
+    sent_s: float = field(default_factory=time.monotonic)
 
 
 class CdpConnection:
@@ -50,13 +51,21 @@ class CdpConnection:
         windows: follows what its pages open beside themselves.
     """
 
-    def __init__(self, websocket: ClientConnection, version: ChromeVersion, *, max_pending: int) -> None:
+    def __init__(
+        self,
+        websocket: ClientConnection,
+        version: ChromeVersion,
+        *,
+        max_pending: int,
+        on_answer: Callable[[str, float], None],
+    ) -> None:
         self.closed = asyncio.Event()
         self.reason = ""
         self.version = version
         self.last_heard = time.monotonic()
         self._websocket = websocket
         self._max_pending = max_pending
+        self._on_answer = on_answer
         self._last_id = 0
         self._pending: dict[int, _Pending] = {}
         self._handlers: dict[str, list[Handler]] = {}
@@ -105,6 +114,7 @@ class CdpConnection:
                 await self._websocket.send(json.dumps(message, separators=(",", ":")))
                 return await future
         except TimeoutError:
+            self._on_answer(method, timeout_s)
             raise PeerTimeout(f"Chrome did not answer {method} within {timeout_s:g} s") from None
         except ConnectionClosed:
             raise ConnectionLost(f"The connection to Chrome closed during {method}") from None
@@ -233,6 +243,7 @@ class CdpConnection:
         pending = self._pending.get(command_id) if isinstance(command_id, int) else None
         if pending is None or pending.future.done():
             return  # its caller gave up
+        self._on_answer(pending.method, time.monotonic() - pending.sent_s)
         error = message.get("error")
         if error is None:
             result = message.get("result")
@@ -318,7 +329,7 @@ async def connect_cdp(endpoint: BrowserEndpoint, settings: BrowserSettings) -> A
     # Asked anew each time: the path has an id that belongs to one Chrome process.
     version = await chrome_version(endpoint, settings.http)
     websocket = await _open_websocket(endpoint, version, settings)
-    connection = CdpConnection(websocket, version, max_pending=settings.max_pending)
+    connection = CdpConnection(websocket, version, max_pending=settings.max_pending, on_answer=settings.on_answer)
     reader = asyncio.create_task(connection.read(), name=f"cdp-read-{join_host_port(endpoint.host, endpoint.port)}")
     try:
         yield connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.browser.allow import AllowList
@@ -43,6 +44,7 @@ class BrowserSettings:
         keepalive_timeout_s: how long that answer may take before the connection counts as dead.
         max_message_bytes: of one CDP message. The bundle is 600 kB, a screenshot a few MB.
         max_pending: commands under way at a time; more means that the page does not answer any more.
+        on_answer: told of each command that Chrome answered, or did not in time: its method, and after what time (s).
     """
 
     http: HttpSettings = field(default_factory=HttpSettings)
@@ -55,3 +57,4 @@ class BrowserSettings:
     keepalive_timeout_s: float = 10.0
     max_message_bytes: int = 64 * 1024 * 1024
     max_pending: int = 512
+    on_answer: Callable[[str, float], None] = lambda method, seconds: None

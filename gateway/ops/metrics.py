@@ -6,13 +6,21 @@ No number, name or id is ever a label: labels come from small closed sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway import __version__
-from gateway.domain.states import PageState
 
 _SETUP_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 60)  # from a local answer to a phone that rings out
 _DURATION_BUCKETS_S = (1, 5, 15, 30, 60, 180, 300, 600, 1800, 3600)
@@ -27,13 +35,24 @@ Counts = Mapping[tuple[str, ...], int]
 
 
 class _Mirror(Collector):
-    """Counters that another part keeps, read when they are asked for: counting there costs next to nothing."""
+    """Figures that another part keeps, read when they are asked for: counting there costs next to nothing."""
 
-    def __init__(self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Counts]) -> None:
-        self._name, self._documentation, self._labels, self._read = name, documentation, tuple(labels), read
+    def __init__(
+        self,
+        family: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        read: Callable[[], Counts],
+    ) -> None:
+        self._family, self._read = family, read
+        self._name, self._documentation, self._labels = name, documentation, tuple(labels)
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+    def describe(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        yield self._family(self._name, self._documentation, labels=self._labels)
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        family = self._family(self._name, self._documentation, labels=self._labels)
         for values, count in sorted(self._read().items()):
             family.add_metric(values, count)
         yield family
@@ -62,9 +81,6 @@ class Metrics:
             "From the answer to the end of a call",
             buckets=_DURATION_BUCKETS_S,
             registry=registry,
-        )
-        self.page_state = Gauge(
-            "ponte_page_state", "Accounts whose page is in the state", ("state",), registry=registry
         )
         self.cdp_command_seconds = Histogram(
             "ponte_cdp_command_seconds",
@@ -116,26 +132,30 @@ class Metrics:
         self.webhook_deliveries = Counter(
             "ponte_webhook_deliveries", "Tries to deliver a webhook", ("event", "outcome"), registry=registry
         )
+        ProcessCollector(namespace="ponte", registry=registry)
         build_info = Gauge("ponte_build_info", "Version of this gateway", ("version",), registry=registry)
         build_info.labels(__version__).set(1)
 
-    def mirror(self, name: str, documentation: str, labels: Sequence[str], read: Callable[[], Counts]) -> None:
-        """Add counters that another part keeps.
+    def mirror(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        read: Callable[[], Counts],
+        *,
+        kind: Literal["counter", "gauge"] = "counter",
+    ) -> None:
+        """Add figures that another part keeps.
 
         Args:
-            name: without ``_total``.
+            name: without the ``_total`` that counters get.
             documentation: for people.
             labels: names of the labels.
-            read: gives the counts by the values of the labels, each from a small closed set.
+            read: gives the figures by the values of the labels, each from a small closed set.
+            kind: what only grows, or what goes up and down.
         """
-        self.registry.register(_Mirror(name, documentation, labels, read))
-
-    def page_moved(self, old: PageState | None, new: PageState | None) -> None:
-        """Count that one account's page went from *old* to *new*; None where the account came or went."""
-        if old is not None:
-            self.page_state.labels(old.value).dec()
-        if new is not None:
-            self.page_state.labels(new.value).inc()
+        family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+        self.registry.register(_Mirror(family, name, documentation, labels, read))
 
     def render(self) -> bytes:
         """Return the text exposition of all metrics."""

@@ -69,7 +69,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._failing = False
+        self._failing: PonteError | None = None
         self._log = structlog.get_logger(__name__)
 
     @property
@@ -107,6 +107,15 @@ class Journal:
                     for entry in self._entries:
                         entry.lost("the gateway stopped before the database could be written")
                     self._entries.clear()
+
+    async def check(self) -> None:
+        """Return where the last write was committed.
+
+        Raises:
+            PonteError: it waits; the sentence says for what.
+        """
+        if self._failing is not None:
+            raise self._failing.with_traceback(None)  # else each look at it makes it longer
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more, and say whether it came to that in time."""
@@ -153,13 +162,13 @@ class Journal:
             self._entries.popleft().lost(why)
 
     def _complain(self, error: PonteError) -> None:
-        if not self._failing:
-            self._failing = True
+        before, self._failing = self._failing, error
+        if before is None:
             self._log.error("store_write_waits", error=str(error), waiting=self.waiting)
 
     def _recovered(self) -> None:
-        if self._failing:
-            self._failing = False
+        if self._failing is not None:
+            self._failing = None
             self._log.info("store_written_again", waiting=self.waiting)
 
 

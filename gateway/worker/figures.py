@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
+from gateway.ops.metrics import Counts, Metrics
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -24,6 +26,11 @@ class Family:
     documentation: str
     kind: str
     samples: tuple[tuple[str, Mapping[str, str], float], ...]
+
+
+def show_restarts(metrics: Metrics, read: Callable[[], Counts]) -> None:
+    """Show in *metrics* how often each worker was started again."""
+    metrics.mirror("ponte_media_worker_restarts", "Times that a media worker was started again", ("worker",), read)
 
 
 def families_of(registry: CollectorRegistry) -> tuple[Family, ...]:

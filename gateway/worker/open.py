@@ -12,7 +12,7 @@ from gateway.media.plane import MediaPlane
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
 from gateway.worker.built_in import built_in_plane
-from gateway.worker.figures import WorkerFigures
+from gateway.worker.figures import WorkerFigures, show_restarts
 from gateway.worker.plane import WorkerPlane
 from gateway.worker.process import LogSettings, WorkerLimits
 
@@ -52,12 +52,7 @@ async def open_plane(
         return
     remote = WorkerPlane(settings, workers, logs=logs, limits=limits, module=module)
     metrics.registry.register(WorkerFigures(lambda: {one.number: one.figures for one in remote.processes}))
-    metrics.mirror(
-        "ponte_media_worker_restarts",
-        "Times that a media worker was started again",
-        ("worker",),
-        lambda: {(str(one.number),): one.restarts for one in remote.processes},
-    )
+    show_restarts(metrics, lambda: {(str(one.number),): one.restarts for one in remote.processes})
     health.register("media", remote.check)
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(one.run(), name=f"media worker {one.number}") for one in remote.processes]

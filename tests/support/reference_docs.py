@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md and docs/api-reference.md: ``python -m tests.support.reference_docs [--check]``.
+"""Writes the generated parts of documents: ``python -m tests.support.reference_docs [--check]``.
 
 What people write themselves stands outside of the generated parts and stays.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support.api_docs import api_parts
 from tests.support.config_docs import config_parts
+from tests.support.metric_docs import metric_parts
 
 DOCS = Path(__file__).parents[2] / "docs"
 END = "<!-- end -->"
@@ -37,7 +38,11 @@ def documented(text: str, parts: dict[str, str]) -> str:
 
 def documents() -> dict[Path, dict[str, str]]:
     """The generated parts of each document."""
-    return {DOCS / "configuration.md": config_parts(), DOCS / "api-reference.md": api_parts()}
+    return {
+        DOCS / "configuration.md": config_parts(),
+        DOCS / "api-reference.md": api_parts(),
+        DOCS / "metrics.md": metric_parts(),
+    }
 
 
 def stale() -> list[str]:

@@ -98,8 +98,11 @@ async def test_a_locked_database_is_waited_for(settings: Settings) -> None:
             assert not await store.journal.flush(0.3)
             told.add(store.journal, record(key.account.id, 2))
             assert told.committed == []
+            with pytest.raises(StoreError, match="locked"):
+                await store.journal.check()
             blocker.execute("ROLLBACK")
             assert await store.journal.flush(20)
+            await store.journal.check()
             assert told.committed == ["c001", "c002"]
     finally:
         blocker.close()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.accounts.figures import show_pages
 from gateway.domain.errors import Unavailable
 from gateway.domain.states import PageState
 from gateway.ops.health import CheckResult, Health
@@ -47,11 +48,14 @@ async def test_draining_is_not_ready() -> None:
 
 def test_two_gateways_fit_in_one_process_and_pages_are_counted() -> None:
     first, second = Metrics(), Metrics()
-    first.page_moved(None, PageState.LOADING)
-    first.page_moved(PageState.LOADING, PageState.READY)
+    pages = [PageState.READY]
+    show_pages(first, lambda: pages)
     second.calls.labels("whatsapp_to_sip", "success", "hangup").inc()
     assert 'ponte_page_state{state="READY"} 1.0' in first.render().decode()
     assert 'ponte_page_state{state="LOADING"} 0.0' in first.render().decode()
+    pages.append(PageState.LOADING)
+    assert 'ponte_page_state{state="LOADING"} 1.0' in first.render().decode()
+    assert "ponte_page_state{" not in second.render().decode()
     assert "ponte_calls_total{" not in first.render().decode()
     assert (
         'ponte_calls_total{direction="whatsapp_to_sip",reason="hangup",result="success"} 1.0'
