@@ -37,6 +37,7 @@ from gateway.domain.offer import CallNotPossible, Offer, parse_extension
 from gateway.domain.page_session import QrChanged, SessionEvent
 from gateway.domain.states import Direction, Origin, PageState
 from gateway.domain.termination import Termination
+from gateway.domain.trace import Trace
 from gateway.events.hub import EventHub
 from gateway.events.models import AccountStateChanged, Event, PageStateChanged, RegistrationStateChanged, SessionQr
 from gateway.media.plane import MediaPlane
@@ -366,6 +367,10 @@ class Account:
     def control(self, call_id: CallId) -> CallControl | None:
         """Return the handle of a call that is not wholly over, None where there is none of that id."""
         return self._call.control if self._call is not None and self._call.call_id == call_id else None
+
+    def trace(self, call_id: CallId) -> Trace | None:
+        """Return the time line of a call that is not wholly over, None where there is none of that id."""
+        return self._call.trace.view() if self._call is not None and self._call.call_id == call_id else None
 
     def _start(
         self,

@@ -50,7 +50,9 @@ async def _look(call: Call, tell: Callable[[Call, Trouble | None], None]) -> Non
         number += 1
         explained = call.media.held or call.control.held or call.control.muted
         page = await _page(call) if number % _PAGE_EVERY == 0 and not explained else None
-        news = watch.look(time.monotonic(), call.media.query(), page, explained=explained)
+        stats = call.media.query()
+        call.trace.sound(stats)
+        news = watch.look(time.monotonic(), stats, page, explained=explained)
         call.path = watch.path
         if news is not None:
             tell(call, news[0])

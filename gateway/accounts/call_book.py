@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,16 +11,19 @@ import structlog
 from gateway.accounts.call_path import Trouble
 from gateway.accounts.call_quality import quality_of
 from gateway.bridge.call import Call
+from gateway.bridge.call_trace import CallTrace
 from gateway.bridge.recording import Told
 from gateway.domain import termination as t
 from gateway.domain.ids import CallId
 from gateway.domain.recording import RecordingState
 from gateway.domain.states import CallState, Origin
+from gateway.domain.trace import TraceKind
 from gateway.events.hub import EventHub
 from gateway.events.models import AudioOneWay, CallEnded, CallIncoming, CallRecording, CallStateChanged
 from gateway.ops.metrics import Metrics
 from gateway.store.calls import CallRecord, merge_record
 from gateway.store.journal import Journal
+from gateway.store.traces import merge_trace
 
 _RECORDING_OVER = frozenset({RecordingState.DONE, RecordingState.FAILED})
 _PERSONAL = frozenset({"whatsapp_number", "whatsapp_name", "sip_user", "sip_name"})
@@ -57,6 +61,8 @@ class CallBook:
             self._metrics.audio_frames_dropped.labels("recording", "disk_slow").inc(dropped)
         self._count(call)
         self._save(call)
+        self._save_trace(call.call_id, call.trace)
+        call.trace.when_late(partial(self._save_trace, call.call_id, call.trace))
         self._events.publish(call.account_id, _ended(call))  # after the record: the journal keeps the order
 
     def recording(self, call: Call, told: Told) -> None:
@@ -69,6 +75,7 @@ class CallBook:
             if status.state not in _RECORDING_OVER:
                 self._recorded[call.call_id] = status.bytes
         metrics.recordings.labels(told, status.reason).inc()
+        call.trace.note(TraceKind.MEDIA, f"recording {told}", status.reason or "")
         self._save(call)
         self._events.publish(
             call.account_id,
@@ -96,6 +103,7 @@ class CallBook:
             self._log.warning("audio_one_way", call_id=call.call_id, silent=silent, hop=trouble.hop.value, why=why)
         else:
             self._log.info("audio_both_ways", call_id=call.call_id)
+        call.trace.note(TraceKind.MEDIA, "audio one way" if trouble else "audio both ways", _where(trouble))
         self._events.publish(call.account_id, AudioOneWay(**parties(call), silent=silent, hop=hop, why=why))
 
     def _count(self, call: Call) -> None:
@@ -127,6 +135,13 @@ class CallBook:
             if direction.delay_ms is not None:
                 self._metrics.call_delay_seconds.labels(name).observe(direction.delay_ms / 1000)
 
+    def _save_trace(self, call_id: CallId, trace: CallTrace) -> None:
+        view = trace.view()
+        self._journal.add(
+            lambda session: merge_trace(session, call_id, view),
+            lost=lambda why: self._log.warning("call_trace_not_saved", error=why, call_id=call_id),
+        )
+
     def _save(self, call: Call) -> None:
         record = record_of(call)
         self._journal.add(
@@ -134,6 +149,10 @@ class CallBook:
             # The call mattered more than its record: the log keeps what the store could not.
             lost=lambda why: self._log.error("call_record_not_saved", error=why, **_loggable(record)),
         )
+
+
+def _where(trouble: Trouble | None) -> str:
+    return f"{trouble.silent} silent at {trouble.hop.value}" if trouble else ""
 
 
 def parties(call: Call) -> dict[str, Any]:

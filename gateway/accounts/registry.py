@@ -21,6 +21,7 @@ from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import CallNotPossible, Offer
 from gateway.domain.states import PageState
+from gateway.domain.trace import Trace
 
 _STOP_S: Final = 30.0  # a helper beside takes up to 12 s to end its Chrome, the SIP side 2 s to unregister
 _NEVER_CONFIGURED = PartStatus("disabled", "the bridge was never configured")
@@ -142,6 +143,11 @@ class AccountRegistry:
         """Return the handle of a call that is not over; see `gateway.api.deps.Accounts.control`."""
         known = self._accounts.get(account)
         return known.control(call_id) if known else None
+
+    def trace(self, account: AccountId, call_id: CallId) -> Trace | None:
+        """Return the time line of a call that is not over; see `gateway.api.deps.Accounts.trace`."""
+        known = self._accounts.get(account)
+        return known.trace(call_id) if known else None
 
     def offer(self, account: AccountId, offer: Offer) -> CallSummary:
         """Begin a call; see `gateway.api.deps.Accounts.offer`."""

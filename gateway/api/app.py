@@ -84,6 +84,7 @@ def create_app(deps: ApiDeps) -> Starlette:
             _route("/calls.csv", GET=calls.export),
             _route("/calls/erase", POST=calls.erase),
             _route("/calls/{id}", GET=calls.get_call),
+            _route("/calls/{id}/trace", GET=calls.get_trace),
             _route("/calls/{id}/recording", GET=recordings.get, DELETE=recordings.delete),
             _route("/events", GET=events.get),
             WebSocketRoute("/events", events.socket),

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,16 +31,21 @@ from gateway.api.schemas import (
     Party,
     Phone,
     Recording,
+    TraceEntryView,
+    TraceView,
 )
 from gateway.api.validation import invalid, parse_body, parse_query
 from gateway.domain.bridge_config import FieldFault
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.termination import Result
+from gateway.domain.trace import Trace
 from gateway.events.models import utc_text
 from gateway.events.quality import Quality
 from gateway.store.calls import CallFilter, CallRecord, Place
+from gateway.store.store import Store
 
 _CSV_PAGE: Final = 500
+_JOURNAL_S: Final = 1.0  # how long a request waits for a record that is just being written
 DIRECTION_FIGURES: Final = (
     "packets", "lost", "jitter_ms", "loss_percent", "concealed_ms", "delay_ms", "level_dbfs", "mos", "r", "scale",
 )  # fmt: skip
@@ -82,6 +88,19 @@ class CallEndpoints:
         if record is None:
             raise no_such_call(call_id)
         return json_answer(record_view(record))
+
+    async def get_trace(self, request: Request) -> Response:
+        """``GET /calls/{id}/trace``: what happened in a call."""
+        deps = self._deps
+        account = await authenticate(request, deps.store.keys)
+        call_id = call_id_of(request)
+        trace = deps.accounts.trace(account, call_id)
+        if trace is None:
+            record = await recorded(deps.store, account, call_id)
+            if record is None:
+                raise no_such_call(call_id)
+            trace = await deps.store.traces.get(call_id) or Trace(record.created_at, truncated=True)
+        return json_answer(trace_view(call_id, trace))
 
     async def export(self, request: Request) -> Response:
         """``GET /calls.csv``: all records that match, newest first."""
@@ -128,6 +147,21 @@ def call_id_of(request: Request) -> CallId:
     if not _CALL_ID.fullmatch(text):
         raise no_such_call(ascii(text[:64])[1:-1])
     return CallId(text)
+
+
+async def recorded(store: Store, account: AccountId, call_id: CallId) -> CallRecord | None:
+    """Return a call's record; where it is under way still, it is waited for a moment."""
+    record = await store.calls.get(account, call_id)
+    if (record is None or record.ended_at is None) and store.journal.waiting:
+        await store.journal.flush(_JOURNAL_S)
+        record = await store.calls.get(account, call_id)
+    return record
+
+
+def trace_view(call_id: str, trace: Trace) -> TraceView:
+    """Return a time line as the API shows it."""
+    entries = [TraceEntryView(**asdict(entry)) for entry in trace.entries]
+    return TraceView(call_id=call_id, started_at=trace.started_at, truncated=trace.truncated, entries=entries)
 
 
 def no_such_call(call_id: str) -> Problem:

@@ -14,6 +14,7 @@ from gateway.domain.bridge_status import BridgeStatus, CallSummary
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import Offer
 from gateway.domain.page_session import SessionEvent, SessionStatus
+from gateway.domain.trace import Trace
 from gateway.events.hub import EventHub
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
@@ -123,6 +124,9 @@ class Accounts(Protocol):
 
     def control(self, account: AccountId, call_id: CallId) -> Control | None:
         """Return the handle of one of the account's calls, None where it has none of that id that is not over."""
+
+    def trace(self, account: AccountId, call_id: CallId) -> Trace | None:
+        """Return the time line of one of the account's calls, None where it has none of that id that is not over."""
 
     def offer(self, account: AccountId, offer: Offer) -> CallSummary:
         """Begin a call: ring the phone; when it answers, WhatsApp. Does not wait for either.

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from gateway.api.answers import json_answer
 from gateway.api.auth import authenticate, too_many
 from gateway.api.body import read_json_object
-from gateway.api.calls import call_id_of, no_such_call, record_view
+from gateway.api.calls import call_id_of, no_such_call, record_view, recorded
 from gateway.api.deps import ApiDeps, Control
 from gateway.api.limits import Limits
 from gateway.api.problems import Problem
@@ -52,13 +52,11 @@ from gateway.domain.recording import RecordingFailed, RecordingUnavailable
 from gateway.events.quality import Quality
 from gateway.protocol.sip.target import parse_sip_server
 from gateway.protocol.sip.text import sip_uri
-from gateway.store.calls import CallRecord
 from gateway.store.idempotency import Remembered
 
 M = TypeVar("M", bound=BaseModel)
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
-_JOURNAL_S: Final = 1.0  # how long a request waits for a record that is just being written
 
 
 class LiveCallEndpoints:
@@ -191,25 +189,17 @@ class LiveCallEndpoints:
         call_id = call_id_of(request)
         control = self._deps.accounts.control(account, call_id)
         if control is None:
-            record = await self._record(account, call_id)
+            record = await recorded(self._deps.store, account, call_id)
             if record is None:
                 raise no_such_call(call_id)
             raise Problem(409, "wrong_state", "The call is over", call_id=call_id, state=record.state.value)
         return account, call_id, control
 
-    async def _record(self, account: AccountId, call_id: CallId) -> CallRecord | None:
-        store = self._deps.store
-        record = await store.calls.get(account, call_id)
-        if (record is None or record.ended_at is None) and store.journal.waiting:
-            await store.journal.flush(_JOURNAL_S)
-            record = await store.calls.get(account, call_id)
-        return record
-
     async def _view(self, account: AccountId, call_id: CallId) -> CallView:
         for call in self._deps.accounts.status(account).calls:
             if call.id == call_id:
                 return call_view(call)
-        record = await self._record(account, call_id)
+        record = await recorded(self._deps.store, account, call_id)
         if record is None:
             raise no_such_call(call_id)
         return _ended_view(record_view(record))

@@ -97,6 +97,10 @@ OPERATIONS: Final = (
         "get", "/calls/{id}", "records", "getCall", "One call record", {200: s.CallRecordView}, errors=(404,)
     ),
     Operation(
+        "get", "/calls/{id}/trace", "records", "getTrace", "The time line of a call, in progress or over",
+        {200: s.TraceView}, errors=(404,),
+    ),
+    Operation(
         "get", "/calls/{id}/recording", "records", "getRecording", "The sound of a call; takes Range",
         {200: "audio/ogg"}, errors=(404, 409),
     ),

@@ -13,6 +13,7 @@ from gateway.domain.offer import EXTENSION_PATTERN
 from gateway.domain.recording import RecordingFormat, RecordingState
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import Result
+from gateway.domain.trace import MOST_ENTRIES, Lane, TraceKind
 from gateway.events.models import EVENTS, Envelope, Instant
 from gateway.events.quality import Quality
 
@@ -114,6 +115,27 @@ class CallRecordView(Answer):
     ending: Ending | None = Field(description="null while the call runs")
     quality: Quality | None = Field(description="null while the call runs, and where no audio was set up")
     recording: Recording | None
+
+
+class TraceEntryView(Answer):
+    """One line of a call's ladder."""
+
+    at_ms: int = Field(ge=0, description="Since started_at")
+    source: Lane = Field(serialization_alias="from", description="Who told it")
+    target: Lane = Field(serialization_alias="to", description="Whom; the same as `from` for a note at that lane")
+    kind: TraceKind
+    text: str = Field(description="A SIP method or status, a command to the page, a state", examples=["180 Ringing"])
+    detail: str = Field(description="More about it; may be empty", examples=["INVITE, SDP"])
+    leg: str = Field(description="Which SIP dialog of the call, counted from 1; empty where it is none's")
+
+
+class TraceView(Answer):
+    """The time line of a call. Nothing in it is personal."""
+
+    call_id: str
+    started_at: Instant = Field(description="When it begins")
+    truncated: bool = Field(description="Entries are missing: there were too many, or none was written down")
+    entries: list[TraceEntryView] = Field(max_length=MOST_ENTRIES)
 
 
 class TransferView(Answer):

@@ -29,6 +29,7 @@ from gateway.domain.termination import Result, Termination
 from gateway.media.plane import MediaStats
 from gateway.page.driver import CallRefused, PageCall
 from gateway.protocol.sip.diversion import Diverted
+from gateway.sip.call import IncomingInvite, OutgoingInvite
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Call:
         self.account_id = account_id
         self.direction = direction
         self.media = media
+        self.trace = media.trace
         self.limits = limits
         self.presentation = presentation or Presentation()
         self.tones = tones or CallTones()
@@ -149,7 +151,16 @@ class Call:
             case _:
                 pass
         self._log.info("call_state", old=old.value, new=self.state.value)
+        if self.state is CallState.ENDED and self.termination is not None:
+            self.trace.ended(self.termination)
+        else:
+            self.trace.state(self.state)
         self._on_change(self)
+
+    def leg(self, sip_call: IncomingInvite | OutgoingInvite) -> SipLeg:
+        """Return a new SIP leg of the call, whose messages are in its time line."""
+        self.trace.follow(sip_call.messages)
+        return SipLeg(sip_call)
 
     async def run(self, flow: Callable[[Call], Awaitable[Termination]]) -> Termination:
         """Run *flow* to its end, then end both legs and free everything; never raises but on cancellation."""
@@ -208,6 +219,8 @@ class Call:
                 self.bounded("page", self._close_page()),
             )
             self.stats = await self.media.close()
+            if self.stats is not None:
+                self.trace.sound(self.stats)
             self.recording.ended(self.stats.recording if self.stats is not None else None)
         finally:
             self.enter(Terminated())
@@ -228,9 +241,11 @@ class Call:
             self.page_ended = True
             try:
                 if self.page.outgoing or self.page_answered:
-                    await self.page.hangup()
+                    with self.trace.command("hang up"):
+                        await self.page.hangup()
                 else:
-                    await self.page.reject()
+                    with self.trace.command("reject"):
+                        await self.page.reject()
             except asyncio.CancelledError:
                 self.page_ended = False  # as far as is known
                 raise

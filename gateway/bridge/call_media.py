@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
+from gateway.bridge.call_trace import CallTrace
 from gateway.bridge.keys import KeyPlayer
 from gateway.domain.errors import LocalProtocolError, PonteError, Unavailable
 from gateway.domain.ids import CallId
 from gateway.domain.page_audio import PageAudio, PageFigures, PageMeter
 from gateway.domain.recording import RecordingSpec, RecordingStatus
 from gateway.domain.termination import CLIENT_MEDIA_LOST, MEDIA_LOST, Termination
+from gateway.domain.trace import TraceKind
 from gateway.media.page_side import PageSide
 from gateway.media.plane import PLANE_LOST, MediaPlane, MediaStats, Negotiated, combined
 from gateway.page.driver import PageDriver
@@ -31,6 +34,9 @@ class CallMedia:
         plane: the media plane.
         driver: the page.
         side: the page's side of it.
+
+    Attributes:
+        trace: the call's time line.
     """
 
     def __init__(self, call_id: CallId, plane: MediaPlane, driver: PageDriver, side: PageSide) -> None:
@@ -51,6 +57,7 @@ class CallMedia:
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
         self._playing = ""  # a tone, in place of WhatsApp's audio
         self._log = structlog.get_logger("ponte.call")
+        self.trace = CallTrace(datetime.now(UTC))
         self.negotiated: Negotiated | None = None
         self.lost = asyncio.Event()  # the SIP side's media is gone for good
         self.lost_by: Termination = CLIENT_MEDIA_LOST  # how the call then ends
@@ -173,7 +180,8 @@ class CallMedia:
         if self.negotiated is None:
             raise LocalProtocolError("the page's audio was started before the SIP side's codec was known")
         self._page_started = True
-        await self._driver.start_media(self.negotiated.codec, self.negotiated.max_bitrate_bps)
+        with self.trace.command("start media", self.negotiated.codec):
+            await self._driver.start_media(self.negotiated.codec, self.negotiated.max_bitrate_bps)
 
     async def follow_codec(self) -> None:
         """Have the page send what the SIP side negotiated last. A page that cannot is told of in the log."""
@@ -181,19 +189,25 @@ class CallMedia:
             return
         try:
             async with asyncio.timeout(_PAGE_TIMEOUT_S):
-                await self._driver.set_codec(self.negotiated.codec, self.negotiated.max_bitrate_bps)
+                await self._set_codec(self.negotiated.codec, self.negotiated.max_bitrate_bps)
         except (PonteError, TimeoutError) as error:
             self._log.warning("page_codec_not_changed", codec=self.negotiated.codec, error=str(error))
+
+    async def _set_codec(self, codec: str, max_bitrate_bps: int | None) -> None:
+        with self.trace.command("set codec", codec):
+            await self._driver.set_codec(codec, max_bitrate_bps)
 
     def connect(self) -> None:
         """Let packets flow."""
         call_id = self._call_id
         self._plane.connect(call_id, self._side, self._key_of_phone, lambda cause: self._media_lost(call_id, cause))
+        self.trace.connected(self.negotiated.codec if self.negotiated is not None else "")
         if any(self._silent):
             self.silence(wa_to_sip=self._silent[0], sip_to_wa=self._silent[1])
 
     def _media_lost(self, call_id: CallId, cause: str) -> None:
         if call_id == self._call_id:  # not of a leg that the call has left
+            self.trace.note(TraceKind.MEDIA, "media lost", cause)
             self.lost_by = MEDIA_LOST if cause == PLANE_LOST else CLIENT_MEDIA_LOST
             self.lost.set()
 
@@ -219,6 +233,7 @@ class CallMedia:
         """Let the phone hear a tone in place of the page, an empty one ends it; a plane that is gone plays none."""
         if self._open and cadence != self._playing:
             self._playing = cadence
+            self.trace.note(TraceKind.MEDIA, "tone to the phone" if cadence else "tone ended")
             with contextlib.suppress(Unavailable):
                 self._plane.play(self._call_id, cadence)
 
@@ -252,7 +267,8 @@ class CallMedia:
         """Detach the page's microphone and speaker."""
         if self._page_started:
             self._page_started = False
-            await self._driver.stop_media()
+            with self.trace.command("stop media"):
+                await self._driver.stop_media()
 
     async def close(self) -> MediaStats | None:
         """Free the ports; give the call's figures, where there are any."""

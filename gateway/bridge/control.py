@@ -13,6 +13,7 @@ from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
 from gateway.domain.states import CallState
 from gateway.domain.termination import Result, Termination
+from gateway.domain.trace import TraceKind
 from gateway.protocol.dtmf import KeyPress
 from gateway.protocol.sip.events import Refer
 
@@ -130,6 +131,7 @@ class CallControl:
         """
         self._active("be held" if held else "be resumed")
         self.held = held
+        self._call.trace.note(TraceKind.CALL, "hold" if held else "resume")
         self._silence()
 
     def mute(self, muted: bool) -> None:
@@ -140,6 +142,7 @@ class CallControl:
         """
         self._active("be muted" if muted else "be unmuted")
         self.muted = muted
+        self._call.trace.note(TraceKind.CALL, "mute" if muted else "unmute")
         self._silence()
 
     def dtmf(self, digits: str, duration_ms: int) -> int:
@@ -164,6 +167,7 @@ class CallControl:
         if self.transfer_state is not None and self.transfer_state.state is TransferState.TRYING:
             raise WrongState("be transferred again before its transfer is over", self._call.state)
         wanted = self.transfer_state = Transfer(extension, uri)
+        self._call.trace.note(TraceKind.CALL, "transfer")
         self._transfers.put_nowait(wanted)
         return wanted
 
@@ -183,6 +187,7 @@ class CallControl:
 
     def _end(self, termination: Termination) -> None:
         self._told = termination
+        self._call.trace.note(TraceKind.CALL, "reject" if termination is REJECTED else "hang up")
         if self._deadline is not None:
             self._deadline.reschedule(asyncio.get_running_loop().time())
 

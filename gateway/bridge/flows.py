@@ -12,7 +12,6 @@ from collections.abc import Awaitable
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvents, leg_events
 from gateway.bridge.in_call import decline, follow, in_call, observed
-from gateway.bridge.sip_leg import SipLeg
 from gateway.domain import termination as t
 from gateway.domain.errors import PonteError
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
@@ -36,6 +35,7 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
         endpoint: the account's SIP side.
         extension: user part of the Request-URI.
     """
+    call.trace.incoming()
     call.page = page
     call.peer_phone = page.peer.phone
     call.sip_user = extension
@@ -48,7 +48,7 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
             caller=call.presentation.caller(page.peer.phone, page.peer.name),
             headers=[(WHATSAPP_CALL_ID_HEADER, page.page_call_id)],
         )
-        call.sip = SipLeg(invite)
+        call.sip = call.leg(invite)
         events.add(invite)
         call.enter(Dialed())
         over = await _within(call.limits.ring_timeout_s, _until_phone_answers(call, events), t.NO_ANSWER)
@@ -69,7 +69,8 @@ async def join(call: Call, page: PageCall, events: LegEvents, endpoint: Endpoint
     await call.media.start_page()  # first: it ends a test of the sound, which the phone must not hear
     call.media.connect()
     call.page_answered = True
-    await page.accept()
+    with call.trace.command("accept"):
+        await page.accept()
     over = await _within(call.limits.accept_timeout_s, _until_page_active(call, events), t.MEDIA_FAILED)
     if over is not None:
         return over
@@ -89,7 +90,7 @@ async def sip_to_whatsapp(
         number: digits of the E.164 number without ``+``.
         endpoint: the account's SIP side, for a transfer.
     """
-    call.sip = SipLeg(invite)
+    call.sip = call.leg(invite)
     call.peer_phone = number
     call.sip_user, call.sip_name = invite.caller_user, invite.caller_name
     call.diverted = invite.diverted
@@ -102,7 +103,8 @@ async def sip_to_whatsapp(
             sdp = await call.media.answer(invite.sdp, invite.local_address)
             await call.media.start_page()
         call.enter(Dialed())
-        call.page = page = await driver.dial(number)
+        with call.trace.command("dial"):
+            call.page = page = await driver.dial(number)
         events.add(page)
         over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
         if over is not None:
@@ -139,7 +141,7 @@ async def click_to_call(call: Call, extension: str, driver: PageDriver, number: 
             sdp=await call.media.offer(local_address),
             caller=call.presentation.caller(number, None),
         )
-        call.sip = SipLeg(invite)
+        call.sip = call.leg(invite)
         events.add(invite)
         call.enter(Dialed())
         over = await _within(call.limits.ring_timeout_s, _until_phone_answers(call, events), t.NO_ANSWER)
@@ -161,7 +163,8 @@ async def dial_on(call: Call, events: LegEvents, driver: PageDriver, number: str
     await call.media.start_page()
     call.media.connect()
     try:
-        call.page = page = await driver.dial(number)
+        with call.trace.command("dial"):
+            call.page = page = await driver.dial(number)
     except PonteError as refused:
         await _tell_failure(call, events, call.explain(refused))
         raise

@@ -38,6 +38,7 @@ async def observed(call: Call, events: LegEvents) -> LegEvent | OtherLeg:
     while True:
         leg, event = await events.next()
         if isinstance(event, PageCallEvent):
+            call.trace.page(event)
             call.page_ended = call.page_ended or isinstance(event, PageEnded)
             return event
         if isinstance(event, Transfer):
@@ -158,7 +159,7 @@ async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: E
         _log.info("transfer_not_placed", code=error.code)
         old.call.refer_progress(refer, error.sip_status)
         return None
-    call.other = SipLeg(invite)
+    call.other = call.leg(invite)
     events.add(invite)
     _log.info("transfer_started", attended=bool(refer.replaces))
     try:
@@ -242,7 +243,7 @@ async def _take_over(call: Call, events: LegEvents, invite: IncomingInvite) -> N
     """Answer an INVITE that replaces the call's SIP leg (RFC 3891), and end that leg."""
     old = call.sip
     assert old is not None
-    new = call.other = SipLeg(invite)
+    new = call.other = call.leg(invite)
     try:
         if invite.sdp is None:
             offer = await call.media.offer_beside(invite.local_address)

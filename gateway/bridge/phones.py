@@ -50,6 +50,7 @@ async def whatsapp_to_phones(call: Call, page: PageCall, endpoint: Endpoint, pho
         endpoint: the account's SIP side.
         phones: those that are registered there; at least one.
     """
+    call.trace.incoming()
     call.page = page
     call.peer_phone = page.peer.phone
     call.sip_user = endpoint.settings.listen_user
@@ -122,7 +123,7 @@ async def _ring(
             _log.warning("phone_not_rung", error=str(error), code=error.code)
             fault = error
             continue
-        leg = SipLeg(invite)
+        leg = call.leg(invite)
         ringing.append(_Ringing(leg, media))
         call.ringing.append(leg)
         events.add(invite)
@@ -138,6 +139,7 @@ async def _until_one_answers(call: Call, events: LegEvents, ringing: list[_Ringi
     while waiting:
         source, event = await events.next()
         if isinstance(event, PageCallEvent):
+            call.trace.page(event)
             if isinstance(event, PageEnded):
                 call.page_ended = True
                 return event.termination

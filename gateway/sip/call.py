@@ -20,6 +20,7 @@ from gateway.protocol.sip.events import (
     Ringing,
     SipEvent,
 )
+from gateway.protocol.sip.message_log import MessageLog
 from gateway.protocol.sip.session import Session, SessionState
 from gateway.protocol.sip.uac import ClientSession
 from gateway.protocol.sip.uas import ServerSession
@@ -73,6 +74,7 @@ class SipCall:
         self._reinvited: asyncio.Future[tuple[int, str | None]] | None = None
         self._replacing: list[IncomingInvite] = []
         self.events_dropped = 0
+        self.messages = MessageLog()
 
     @property
     def sip_call_id(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -26,6 +27,7 @@ from gateway.protocol.sip.engine import (
 )
 from gateway.protocol.sip.events import Reason
 from gateway.protocol.sip.flow import Flow, Transmit
+from gateway.protocol.sip.message_log import MessageLogs
 from gateway.protocol.sip.registration import Registration
 from gateway.protocol.sip.uac import InviteSpec
 from gateway.protocol.sip.uas import ServerSession
@@ -66,6 +68,7 @@ class SipStack:
         self._reapers: dict[int, asyncio.TimerHandle] = {}
         self._endpoints: dict[int, Endpoint] = {}
         self._calls: dict[int, SipCall] = {}
+        self._messages = MessageLogs()
         self._waiting: dict[int, asyncio.Event] = {}
         self._ids = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
@@ -356,6 +359,7 @@ class SipStack:
     ) -> None:
         """Send the INVITE of an outbound call, to the *others* when *flow* fails."""
         session = self.agent.invite(spec, flow, auth, self.now(), others)
+        self._messages.open(call.sip_call_id, call.messages)
         call.started(session)
         self._calls[session.id] = call
         self.flush()
@@ -363,6 +367,7 @@ class SipStack:
     # the core's inputs and outputs
 
     def _on_message(self, data: bytes, flow: Flow) -> None:
+        self._messages.see(time.monotonic(), data, sent=False)
         try:
             self.agent.receive(data, flow, self.now())
         except Exception:
@@ -419,6 +424,7 @@ class SipStack:
     def _handle(self, output: Output) -> None:
         if isinstance(output, Transmit):
             if (port := self._port(output.flow.listener)) is not None:
+                self._messages.see(time.monotonic(), output.data, sent=True)
                 port.send(output.flow, output.data)
         elif isinstance(output, SessionEvent):
             if (call := self._calls.get(output.session.id)) is not None:
@@ -435,6 +441,7 @@ class SipStack:
                 call.deliver_reinvite(output.status, output.sdp)
         elif isinstance(output, SessionClosed):
             if (call := self._calls.pop(output.session.id, None)) is not None:
+                self._messages.close(call.sip_call_id)
                 call.deliver_close()
                 self._reap_ports()
         elif isinstance(output, RegistrationChanged):
@@ -444,6 +451,7 @@ class SipStack:
 
     def _incoming(self, session: ServerSession) -> IncomingInvite:
         call = IncomingInvite(self, session, max_events=self.settings.max_events, settle_s=self.settings.settle_s)
+        self._messages.open(call.sip_call_id, call.messages)
         self._calls[session.id] = call
         return call
 

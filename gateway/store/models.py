@@ -162,6 +162,19 @@ class CallRecordRow(Base):
     pii_recording: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
+class CallTraceRow(Base):
+    """The time line of one call, written at its end; it goes with the call's record."""
+
+    __tablename__ = "call_traces"
+
+    call_id: Mapped[str] = mapped_column(
+        String(64), ForeignKey("call_records.id", ondelete="CASCADE"), primary_key=True
+    )
+    started_at: Mapped[datetime]
+    truncated: Mapped[bool]
+    entries: Mapped[list[list[Any]]] = mapped_column(JSON)
+
+
 _BigId = BigInteger().with_variant(Integer, "sqlite")  # where only an INTEGER counts up by itself
 
 

@@ -23,6 +23,7 @@ from gateway.store.keys import Keys
 from gateway.store.models import MetaRow
 from gateway.store.recordings import RecordingFiles
 from gateway.store.secrets import SecretBox, load_secret_box
+from gateway.store.traces import CallTraces
 from gateway.store.webhooks import Webhooks
 
 _CHECK = "secret_check"
@@ -37,6 +38,7 @@ class Store:
         admin_keys: keys that make and remove accounts.
         configs: bridge configurations.
         calls: call records.
+        traces: the time lines of calls.
         events: the log of events.
         recordings: files of recordings.
         webhooks: webhooks and their outbox.
@@ -53,6 +55,7 @@ class Store:
         self.admin_keys = AdminKeys(database)
         self.configs = BridgeConfigs(database, box)
         self.calls = CallRecords(database, recordings)
+        self.traces = CallTraces(database)
         self.events = EventLog(database)
         self.webhooks = Webhooks(database, box)
         self.idempotency = IdempotencyKeys(database)

@@ -16,6 +16,7 @@ from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.offer import Offer
 from gateway.domain.states import CallState, Direction, Origin
+from gateway.domain.trace import Trace
 from gateway.events.hub import EventHub
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
@@ -69,6 +70,7 @@ class FakeAccounts:
         self.refuse_apply: Exception | None = None
         self.calls: tuple[CallSummary, ...] = ()
         self.controls: dict[CallId, FakeControl] = {}
+        self.traces: dict[CallId, Trace] = {}
         self.offers: list[tuple[AccountId, Offer]] = []
         self.refuse_offer: Exception | None = None
         self.removed: list[AccountId] = []
@@ -111,6 +113,9 @@ class FakeAccounts:
 
     def control(self, account: AccountId, call_id: CallId) -> FakeControl | None:
         return self.controls.get(call_id)
+
+    def trace(self, account: AccountId, call_id: CallId) -> Trace | None:
+        return self.traces.get(call_id)
 
     def offer(self, account: AccountId, offer: Offer) -> CallSummary:
         if self.refuse_offer is not None:

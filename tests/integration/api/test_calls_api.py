@@ -13,7 +13,9 @@ import pytest
 from gateway.domain.bridge_status import CallSummary
 from gateway.domain.ids import CallId
 from gateway.domain.states import CallState, Direction, Origin
+from gateway.domain.trace import Lane, Trace, TraceEntry, TraceKind
 from gateway.store.calls import CallRecord, merge_record
+from gateway.store.traces import merge_trace
 from tests.integration.api.conftest import Api
 from tests.integration.api.test_bridge_api import faults
 
@@ -201,3 +203,36 @@ async def test_who_is_in_a_call_cannot_be_erased_yet(api: Api) -> None:
 async def test_without_a_key(api: Api, method: str, path: str) -> None:
     answer = await api.client.request(method, path, headers={"Authorization": "Bearer nope"}, content=b"{}")
     assert answer.status_code == 401
+
+
+async def test_the_time_line_of_a_call(api: Api) -> None:
+    entries = (
+        TraceEntry(0, Lane.PBX, Lane.PONTE, TraceKind.SIP, "INVITE", "SDP", "1"),
+        TraceEntry(20, Lane.PONTE, Lane.PAGE, TraceKind.PAGE, "dial"),
+        TraceEntry(21, Lane.PONTE, Lane.PONTE, TraceKind.CALL, "CONNECTING"),
+    )
+    api.accounts.traces[CallId("live")] = Trace(START, entries)
+    told = (await api.client.get("/calls/live/trace")).json()
+    shown = {
+        "started_at": "2026-11-23T12:00:00.000Z", "truncated": False,
+        "entries": [
+            {"at_ms": 0, "from": "pbx", "to": "ponte", "kind": "sip", "text": "INVITE", "detail": "SDP", "leg": "1"},
+            {"at_ms": 20, "from": "ponte", "to": "page", "kind": "page", "text": "dial", "detail": "", "leg": ""},
+            {"at_ms": 21, "from": "ponte", "to": "ponte", "kind": "call", "text": "CONNECTING", "detail": "",
+             "leg": ""},
+        ],
+    }  # fmt: skip
+    assert told == {"call_id": "live", **shown}
+    # one that is over, whose time line is being written
+    api.store.journal.add(partial(merge_record, record=call(api, 1)))
+    api.store.journal.add(partial(merge_trace, call=CallId("c001"), trace=Trace(START, entries)))
+    assert (await api.client.get("/calls/c001/trace")).json() == {"call_id": "c001", **shown}
+    # one that left none: its gateway was killed, or was an older one
+    await api.store.calls.save(call(api, 2))
+    assert (await api.client.get("/calls/c002/trace")).json() == {
+        "call_id": "c002", "started_at": "2026-11-23T12:02:00.000Z", "truncated": True, "entries": [],
+    }  # fmt: skip
+    for wrong, headers in (("nothing", {}), ("c001", await other_key(api)), ("x" * 65, {})):
+        answer = await api.client.get(f"/calls/{wrong}/trace", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "call_not_found")
+    assert (await api.client.get("/calls/c001/trace", headers={"Authorization": "Bearer x"})).status_code == 401

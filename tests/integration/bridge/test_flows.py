@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from gateway.bridge.call import Call
 from gateway.domain import termination as t
 from gateway.domain.page_call import PageActive, PageEnded, PageRinging
 from gateway.domain.states import CallState
@@ -41,6 +42,15 @@ def media_port(sdp: str) -> int:
     return int(found[1])
 
 
+def ladder(call: Call) -> list[str]:
+    """The call's time line, as lines of text; what a busy machine repeats is not counted."""
+    lines = []
+    for one in call.trace.view().entries:
+        way = one.source if one.source is one.target else f"{one.source}>{one.target}"
+        lines.append(re.sub(r",? \d+ times$", "", f"{way} {one.text} {one.detail}").rstrip())
+    return lines
+
+
 async def test_a_phone_reaches_whatsapp_and_both_are_heard() -> None:
     async with bridge_rig() as rig:
         with udp_socket() as ear:
@@ -60,6 +70,19 @@ async def test_a_phone_reaches_whatsapp_and_both_are_heard() -> None:
     assert call.state is CallState.ENDED
     assert call.stats is not None
     assert call.stats.sip_to_wa.passed == 3
+    shown = ladder(call)
+    heard = [line for line in shown if "first audio" in line]
+    assert sorted(heard) == ["page>ponte first audio from WhatsApp", "pbx>ponte first audio from the phone"]
+    assert [line for line in shown if line not in heard] == [
+        "pbx>ponte INVITE SDP", "ponte>pbx 401 Unauthorized INVITE", "pbx>ponte ACK",
+        "pbx>ponte INVITE SDP, with credentials", "ponte>pbx 100 Trying INVITE", "ponte>page start media PCMA",
+        "page>ponte start media done", "ponte CONNECTING", "ponte>page dial", "page>ponte dial done",
+        "page>ponte ringing", "ponte RINGING", "ponte>pbx 180 Ringing INVITE", "page>ponte active",
+        "ponte connected PCMA", "ponte>pbx 200 OK INVITE, SDP", "pbx>ponte ACK", "ponte ACTIVE", "pbx>ponte BYE",
+        "ponte>pbx 200 OK BYE", "ponte ENDING", "ponte>page hang up", "page>ponte hang up done",
+        "ponte>page stop media", "page>ponte stop media done",
+        "ponte ENDED success, hangup, Q.850 cause 16",
+    ]  # fmt: skip
 
 
 async def speak_both_ways(rig: Rig, ear: socket.socket, port: int, *, payload_type: int, first: int = 0) -> None:
@@ -192,6 +215,12 @@ async def test_a_whatsapp_call_rings_the_phone_and_is_accepted_only_when_it_answ
             await phone.bye()
             assert await task == t.HANGUP
     assert page.told == ["accept", "hangup"]
+    shown = ladder(call)
+    assert shown[0] == "page>ponte incoming call"
+    assert {"ponte CONNECTING", "ponte>pbx INVITE SDP"} == set(shown[1:3])
+    assert "ponte>page accept" in shown
+    personal = re.compile(r"5511987654321|Ana|127\.0\.0\.1|3EB0|1000")
+    assert not [line for line in shown if personal.search(line)]
 
 
 @pytest.mark.parametrize(
@@ -199,11 +228,15 @@ async def test_a_whatsapp_call_rings_the_phone_and_is_accepted_only_when_it_answ
 )
 async def test_a_phone_that_does_not_take_the_call(status: int, reason: str) -> None:
     async with bridge_rig() as rig:
-        page, task, _ = rig.whatsapp_rings()
+        page, task, call = rig.whatsapp_rings()
         phone = await asyncio.wait_for(rig.sip.calls.get(), 5)
         phone.reject(status)
         assert (await task).reason == reason
     assert page.told == ["reject"]
+    shown = ladder(call)
+    assert any(line.startswith(f"pbx>ponte {status} ") for line in shown)
+    assert "ponte>pbx ACK" in shown
+    assert f", {reason}" in shown[-1]
 
 
 @pytest.mark.parametrize(

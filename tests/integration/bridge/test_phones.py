@@ -197,7 +197,7 @@ async def test_an_answer_that_is_no_use_leaves_the_call_to_the_others(house: Hou
 async def test_a_phone_comes_and_goes(house: House) -> None:
     phone = await house.phone("one", "tcp")
     await house.registered(1)
-    assert phone.endpoint.registration.state == "registered"
+    await until(lambda: phone.endpoint.registration.state == "registered")  # the answer is under way to it
     await phone.endpoint.close()
     await house.registered(0)
 

@@ -16,11 +16,13 @@ from gateway.config import Settings
 from gateway.domain.ids import AccountId, CallId
 from gateway.domain.states import CallState, Direction, Origin
 from gateway.domain.termination import HANGUP, INTERNAL, Result
+from gateway.domain.trace import Lane, Trace, TraceEntry, TraceKind
 from gateway.store.calls import CallFilter, CallRecord, Place, merge_record
 from gateway.store.errors import ConstraintError
 from gateway.store.models import Base
 from gateway.store.retention import purge
 from gateway.store.store import Store
+from gateway.store.traces import merge_trace
 
 pytestmark = pytest.mark.integration
 
@@ -175,3 +177,34 @@ async def test_processes_that_start_at_once_make_one_database(database_settings:
         assert len(await stores[0].keys.accounts()) == 3
     finally:
         await asyncio.gather(*(store.close() for store in stores))
+
+
+TRACE = Trace(
+    START,
+    (
+        TraceEntry(0, Lane.PBX, Lane.PONTE, TraceKind.SIP, "INVITE", "SDP", "1"),
+        TraceEntry(812, Lane.PONTE, Lane.PONTE, TraceKind.CALL, "ENDED", "success, hangup"),
+    ),
+    truncated=True,
+)
+
+
+async def test_a_time_line_comes_back_as_it_was_and_goes_with_its_record(any_store: Store) -> None:
+    key, _ = await any_store.keys.create("acme")
+    account = key.account.id
+    async with any_store.journal.running():
+        for n in range(4):
+            any_store.journal.add(partial(merge_record, record=call(account, n * 60 * 24)))
+            any_store.journal.add(partial(merge_trace, call=CallId(f"c{n * 60 * 24:03}"), trace=TRACE))
+        late = replace(TRACE, entries=TRACE.entries[:1], truncated=False)
+        any_store.journal.add(partial(merge_trace, call=CallId("c1440"), trace=late))
+        # of a call that was erased meanwhile; it holds nothing up
+        any_store.journal.add(partial(merge_trace, call=CallId("gone"), trace=TRACE))
+    assert await any_store.traces.get(CallId("c000")) == TRACE
+    assert await any_store.traces.get(CallId("c1440")) == late
+    assert await any_store.traces.get(CallId("gone")) is None
+    assert await purge(any_store, START + timedelta(days=3), call_days=2) == 1
+    assert await any_store.traces.get(CallId("c000")) is None
+    assert await any_store.traces.get(CallId("c2880")) is not None
+    assert await any_store.erase(account, ANA) == 3
+    assert await any_store.traces.get(CallId("c2880")) is None
