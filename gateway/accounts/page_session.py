@@ -44,6 +44,7 @@ class WrongPageState(PonteError):
         detail = f": {status.detail}" if status.detail else ""
         super().__init__(f"{wanted}; it is {status.state.value}{detail}")
         self.status = status
+        self.refused_in = status.state.value
 
 
 class PageSession:

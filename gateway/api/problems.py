@@ -100,7 +100,8 @@ async def on_ponte_error(request: Request, error: Exception) -> Response:
         faults = error.faults
     elif isinstance(error, ConfigError) and error.field is not None:
         faults = (FieldFault(error.field, str(error)),)
-    return problem_response(error.http_status, error.code, str(error), faults=faults)
+    members = {"state": error.refused_in} if error.refused_in is not None else None
+    return problem_response(error.http_status, error.code, str(error), faults=faults, members=members)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -37,7 +37,8 @@ class RecordingEndpoints:
         """``DELETE /calls/{id}/recording``."""
         record = await self._settled(request)
         if record.ended_at is None:
-            raise Problem(409, "recording_in_use", "The call goes on: its recording may too", call_id=record.id)
+            text = "The call goes on: its recording may too"
+            raise Problem(409, "recording_in_use", text, call_id=record.id, state=record.state.value)
         await self._deps.store.calls.delete_recording(record)
         return Response(status_code=204)
 
@@ -51,5 +52,6 @@ class RecordingEndpoints:
         if record.recording is None:
             raise Problem(404, "recording_not_found", "This call was not recorded", call_id=call_id)
         if record.recording.get("state") == RecordingState.RECORDING.value:
-            raise Problem(409, "recording_in_use", "It is being recorded: stop it first, or wait", call_id=call_id)
+            text = "It is being recorded: stop it first, or wait"
+            raise Problem(409, "recording_in_use", text, call_id=call_id, state=record.state.value)
         return record

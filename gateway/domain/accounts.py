@@ -32,4 +32,5 @@ class AccountInCall(PonteError):
     http_status = 409
 
     def __init__(self) -> None:
+        self.refused_in = "IN_CALL"
         super().__init__("The account has a call in progress: wait for its end, or force the removal, which ends it")

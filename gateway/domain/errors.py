@@ -26,12 +26,14 @@ class PonteError(Exception):
         http_status: what the HTTP API answers with.
         sip_status: what a SIP request is answered with.
         retryable: whether the same thing may work later without a change.
+        refused_in: the state that something was refused in, where a state is the reason.
     """
 
     code: ClassVar[str] = "internal"
     http_status: ClassVar[int] = 500
     sip_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    refused_in: str | None = None
 
 
 class ConfigError(PonteError):

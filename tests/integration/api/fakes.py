@@ -68,6 +68,7 @@ class FakeAccounts:
         self.applied: list[tuple[AccountId, BridgeConfig]] = []
         self.refuse_check: ConfigError | None = None
         self.refuse_apply: Exception | None = None
+        self.owner: AccountId | None = None  # whose the calls are; None: everybody's
         self.calls: tuple[CallSummary, ...] = ()
         self.controls: dict[CallId, FakeControl] = {}
         self.traces: dict[CallId, Trace] = {}
@@ -108,11 +109,11 @@ class FakeAccounts:
             registration=PartStatus("refused", "The SIP server answered 403"),
             listener=PartStatus("listening"),
             phones=PartStatus("none"),
-            calls=self.calls,
+            calls=self.calls if self.owner in (None, account) else (),
         )
 
     def control(self, account: AccountId, call_id: CallId) -> FakeControl | None:
-        return self.controls.get(call_id)
+        return self.controls.get(call_id) if self.owner in (None, account) else None
 
     def trace(self, account: AccountId, call_id: CallId) -> Trace | None:
         return self.traces.get(call_id)
