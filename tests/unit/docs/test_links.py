@@ -112,7 +112,7 @@ def test_targets_of_make_exist(path: Path) -> None:
 def spoken(path: Path) -> Iterator[list[str]]:
     """The words of each ``ponte …`` command of a document, up to what a shell would take for the next command."""
     for line in code(path).replace("\\\n", " ").splitlines():
-        for found in re.finditer(r"(?:^|\s|/)ponte ([a-z][^#|;&>)]*)", line):
+        for found in re.finditer(r"(?:^|(?<!-u)\s|/)ponte ([a-z][^#|;&>)]*)", line):
             yield found[1].split()
 
 
