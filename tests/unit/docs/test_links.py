@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
 
 
+@functools.cache
 def anchors(path: Path) -> set[str]:
     found: set[str] = set()
     for heading in re.findall(r"^#{1,6} (.+)$", prose(path), re.MULTILINE):
