@@ -75,12 +75,14 @@ function install(scope: PageScope, config: PonteConfig): void {
 
   // The page's own window, and those that it opens: each has prototypes of its own.
   const hooked = new WeakSet();
+  let warmDevices = (): void => undefined;
   const hook = (window: PageScope): NativeGraph => {
     const native = graph.install(window, log);
     hooked.add(window.AudioNode);
     elements.install(window, log);
     tracks.install(window, log);
-    installMediaDevices(window, tracks, log);
+    const lookForDevices = installMediaDevices(window, tracks, log);
+    if (window === scope) warmDevices = lookForDevices;
     installAudioSource(
       window,
       (stream) => tracks.inStream(stream),
@@ -146,6 +148,9 @@ function install(scope: PageScope, config: PonteConfig): void {
       log,
     },
     Connection,
+    warmDevices: () => {
+      warmDevices();
+    },
     Audio: scope.Audio,
     elements,
     emit,
@@ -192,6 +197,7 @@ function install(scope: PageScope, config: PonteConfig): void {
     onBegin: () => {
       ringSince = now();
       engine.microphone.setWarm(true);
+      warmDevices();
     },
     onIdle: () => {
       engine.microphone.setWarm(false);

@@ -15,8 +15,9 @@ function installed() {
     },
   );
   tracks.install(window, quiet);
-  installMediaDevices(window as never, tracks, quiet);
-  return { window, tracks, live, plain, devices: new window.MediaDevices() };
+  const devices = new window.MediaDevices();
+  const warm = installMediaDevices(Object.assign(window, { navigator: { mediaDevices: devices } }) as never, tracks, quiet);
+  return { window, tracks, live, plain, devices, warm };
 }
 
 function only(stream: { getTracks(): Track[] }): Track {
@@ -24,6 +25,26 @@ function only(stream: { getTracks(): Track[] }): Track {
   assert.ok(track !== undefined && rest.length === 0);
   return track;
 }
+
+describe('the list of devices', () => {
+  it('is the last one where the browser takes its time, and is looked up ahead', async () => {
+    const { devices, warm } = installed();
+    devices.devices = [{ kind: 'videoinput', deviceId: 'camera' }];
+    warm();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    devices.delay = new Promise(() => undefined);
+    const kinds = (await devices.enumerateDevices()).map((device) => device.kind);
+    assert.deepEqual(kinds, ['audioinput', 'videoinput', 'audiooutput']);
+  });
+
+  it('is waited for where none is known', async () => {
+    const { devices } = installed();
+    devices.devices = [{ kind: 'videoinput', deviceId: 'camera' }];
+    devices.delay = new Promise((resolve) => setTimeout(resolve, 60));
+    const kinds = (await devices.enumerateDevices()).map((device) => device.kind);
+    assert.deepEqual(kinds, ['audioinput', 'videoinput', 'audiooutput']);
+  });
+});
 
 describe('getUserMedia', () => {
   it('gives each request a live track of its own, which ends alone', async () => {

@@ -83,8 +83,11 @@ export function browser() {
       return Promise.resolve(new MediaStream([track]));
     }
 
-    enumerateDevices(): Promise<{ kind: string; deviceId: string }[]> {
-      return Promise.resolve(this.devices);
+    delay: Promise<unknown> = Promise.resolve();
+
+    async enumerateDevices(): Promise<{ kind: string; deviceId: string }[]> {
+      await this.delay;
+      return this.devices;
     }
   }
   class Permissions {

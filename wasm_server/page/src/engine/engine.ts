@@ -47,6 +47,8 @@ export interface EngineParts {
   readonly Connection: typeof RTCPeerConnection;
   readonly Audio: typeof Audio;
   readonly elements: MediaElements;
+  /** Have the browser look for devices ahead of a page that asks for them. */
+  readonly warmDevices: () => void;
   readonly emit: Emit;
   readonly log: Log;
   readonly now: () => number;
@@ -158,6 +160,7 @@ export class Engine {
     if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
     if (this.started || this.test !== null) throw new PonteError('busy_line', 'the audio is in use');
     const { microphone, peer, parts } = this;
+    parts.warmDevices();
     const { graph, worklets } = parts.microphone;
     this.test = new SelfTest({ microphone, peer, graph, worklets, now: parts.now, log: parts.log });
     try {

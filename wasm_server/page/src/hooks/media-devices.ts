@@ -22,7 +22,11 @@ interface DevicesWindow {
   readonly Permissions?: { readonly prototype: object };
   readonly HTMLMediaElement?: { readonly prototype: object };
   readonly AudioContext?: { readonly prototype: object };
+  readonly navigator?: { readonly mediaDevices?: MediaDevices };
 }
+
+/** A page asks before it opens its microphone; Chrome's answer may take longer than all else of that. */
+const PATIENCE_MS = 30;
 
 function wants(constraint: unknown): boolean {
   return constraint !== undefined && constraint !== null && constraint !== false;
@@ -36,9 +40,11 @@ function deviceInfo(prototype: object | undefined, fields: Record<string, string
   return Object.create(prototype ?? Object.prototype, own) as object;
 }
 
-export function installMediaDevices(window: DevicesWindow, source: TrackSource, log: Log): void {
+/** Gives what makes Chrome look for devices ahead of the page: the first time takes a quarter of a second. */
+export function installMediaDevices(window: DevicesWindow, source: TrackSource, log: Log): () => void {
   const devices = window.MediaDevices.prototype;
   let hasSpeaker = false;
+  let known: MediaDeviceInfo[] | null = null;
 
   patchMethod(devices, 'getUserMedia', log, (_self, args, native) => {
     const constraints = args[0] as MediaStreamConstraints | null | undefined;
@@ -53,7 +59,11 @@ export function installMediaDevices(window: DevicesWindow, source: TrackSource, 
   });
 
   patchMethod(devices, 'enumerateDevices', log, (_self, _args, native) => {
-    const listed = native() as Promise<MediaDeviceInfo[]>;
+    const asked = (native() as Promise<MediaDeviceInfo[]>).then((found) => (known = found));
+    const last = known;
+    const late = new Promise<MediaDeviceInfo[]>((resolve) => {
+      if (last !== null) setTimeout(() => { resolve(last); }, PATIENCE_MS);
+    });
     const microphone = deviceInfo((window.InputDeviceInfo ?? window.MediaDeviceInfo)?.prototype, {
       deviceId: DEVICE_ID,
       kind: 'audioinput',
@@ -67,7 +77,7 @@ export function installMediaDevices(window: DevicesWindow, source: TrackSource, 
       label: SPEAKER_LABEL,
       groupId: GROUP_ID,
     });
-    return listed.then(
+    return Promise.race([asked, late]).then(
       (found) => {
         const others = found.filter((device) => device.kind !== 'audioinput');
         hasSpeaker = others.some((device) => device.kind === 'audiooutput');
@@ -94,4 +104,8 @@ export function installMediaDevices(window: DevicesWindow, source: TrackSource, 
       );
     });
   }
+
+  return () => {
+    window.navigator?.mediaDevices?.enumerateDevices().catch(() => undefined);
+  };
 }
