@@ -195,3 +195,25 @@ def known_metric(name: str) -> bool:
     """Whether the code has this metric, by the whole name or without what the library adds to it."""
     short = re.sub(r"_(bucket|count|sum)$", "", name)
     return {name, f"{name}_total", short} & {one.name for one in every_metric()} != set()
+
+
+SYMPTOMS = ROOT / "docs" / "troubleshooting.md"
+
+
+def test_what_the_gateway_says_is_quoted_as_it_says_it() -> None:
+    """Sentences in backticks: an operator searches for them."""
+    quoted = [
+        one
+        for one in CODE.findall(prose(SYMPTOMS))
+        if re.fullmatch(r"[A-Za-z][\w',-]*(?: [\w',-]+){2,}", one) and not one.startswith("ponte ")
+    ]
+    assert len(quoted) > 8
+    joined = re.sub(r"[\"'] \+?\s*f?[\"']|['\"]\s*\+\s*['\"]|\"\n\s*f?\"", "", SOURCE)
+    assert [one for one in quoted if one not in joined] == []
+
+
+def test_slugs_fields_and_settings_of_the_symptoms_exist() -> None:
+    known = SOURCE + (ROOT / "docs" / "pbx.md").read_text(encoding="utf-8")
+    slugs = {one for one in CODE.findall(prose(SYMPTOMS)) if re.fullmatch(r"[a-z]+(?:_[a-z0-9]+)+(?:=\w+)?", one)}
+    assert len(slugs) > 30
+    assert [one for one in sorted(slugs) if one not in known] == []
