@@ -373,17 +373,27 @@ async function closeBrowser(port, timeout_ms) {
 }
 
 /**
- * Send the first page on to {@link OPENING_URL}, which Chrome does not take on its command line. Without it a gateway
- * opens a page of its own beside this one.
+ * Send the first page on to {@link OPENING_URL}, which Chrome does not take on its command line, and wait until it is
+ * listed there. A gateway that looks before that opens a page of its own, and takes this one for another gateway's.
  *
  * @param {number} port
  * @param {number} timeout_ms
  */
 async function offerFirstPage(port, timeout_ms) {
-  const list = await getJson(port, '/json/list', timeout_ms);
-  const pages = /** @type {{type?: string, url?: string, webSocketDebuggerUrl?: string}[]} */ (Array.isArray(list) ? list : []);
-  const first = pages.find((page) => page.type === 'page' && page.url === 'about:blank');
-  if (first?.webSocketDebuggerUrl) await command(first.webSocketDebuggerUrl, 'Page.navigate', { url: OPENING_URL }, timeout_ms);
+  const deadline = Date.now() + timeout_ms;
+  const asked = new Set();
+  while (Date.now() < deadline) {
+    const list = await getJson(port, '/json/list', timeout_ms);
+    const pages = /** @type {{type?: string, url?: string, webSocketDebuggerUrl?: string}[]} */ (Array.isArray(list) ? list : []).filter((page) => page.type === 'page');
+    if (pages.some((page) => page.url === OPENING_URL)) return;
+    const first = pages.find((page) => page.url === 'about:blank')?.webSocketDebuggerUrl;
+    if (first && !asked.has(first)) {
+      asked.add(first);
+      await command(first, 'Page.navigate', { url: OPENING_URL }, timeout_ms);
+    }
+    await sleep(20);
+  }
+  throw new Error('Chrome listed no first page');
 }
 
 /**
