@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
@@ -23,7 +23,9 @@ from gateway.sip import OutgoingInvite
 from gateway.webrtc.sdp import PAYLOAD_TYPES
 from tests.support.sip_ua import Pair, ua_pair
 
-LIMITS = CallLimits(ring_timeout_s=1.0, accept_timeout_s=0.5, close_timeout_s=2.0)
+LIMITS = CallLimits(ring_timeout_s=30.0, accept_timeout_s=20.0)
+# For what happens when a time is up; elsewhere a busy machine must not come near it.
+IMPATIENT = replace(LIMITS, ring_timeout_s=1.0, accept_timeout_s=0.5)
 
 
 class PlayedCall:

@@ -16,7 +16,7 @@ from gateway.domain.states import CallState
 from gateway.domain.termination import Termination
 from gateway.page.driver import CallRefused
 from gateway.sip import Answered, CallEvent, Cancelled, Ended, Failed, Reason, Ringing, SipCall
-from tests.integration.bridge.rig import Rig, bridge_rig, phone_sdp, udp_socket
+from tests.integration.bridge.rig import IMPATIENT, Rig, bridge_rig, phone_sdp, udp_socket
 
 pytestmark = pytest.mark.integration
 
@@ -150,7 +150,7 @@ async def test_a_phone_that_gives_up_ends_the_whatsapp_call() -> None:
 
 
 async def test_nobody_answers_in_time() -> None:
-    async with bridge_rig() as rig:
+    async with bridge_rig(IMPATIENT) as rig:
         phone, task, _ = await rig.phone_dials(phone_sdp())
         rig.page.call.emit(PageRinging())
         failed = await next_of(phone, Failed)
@@ -261,7 +261,7 @@ async def test_a_whatsapp_caller_who_is_gone_cancels_the_phone(end: Termination,
 
 
 async def test_a_phone_that_rings_on_is_cancelled_and_whatsapp_told_no() -> None:
-    async with bridge_rig() as rig:
+    async with bridge_rig(IMPATIENT) as rig:
         page, task, _ = rig.whatsapp_rings()
         phone = await asyncio.wait_for(rig.sip.calls.get(), 5)
         phone.ringing()
@@ -271,7 +271,7 @@ async def test_a_phone_that_rings_on_is_cancelled_and_whatsapp_told_no() -> None
 
 
 async def test_a_page_that_never_becomes_active_ends_the_phones_call() -> None:
-    async with bridge_rig() as rig:
+    async with bridge_rig(IMPATIENT) as rig:
         page, task, _ = rig.whatsapp_rings()
         page.active_on_accept = False
         phone = await asyncio.wait_for(rig.sip.calls.get(), 5)

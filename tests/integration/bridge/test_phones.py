@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.bridge.call import Call
+from gateway.bridge.call import Call, CallLimits
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.phones import click_to_phones, whatsapp_to_phones
 from gateway.domain import termination as t
@@ -21,7 +21,7 @@ from gateway.domain.termination import Termination
 from gateway.media.router import PacketRouter
 from gateway.protocol.sip.events import Cancelled, Ended
 from gateway.sip import Endpoint, EndpointSettings, IncomingInvite, SipServer, SipStack
-from tests.integration.bridge.rig import LIMITS, PlayedCall, PlayedPage, PlayedPort, phone_sdp
+from tests.integration.bridge.rig import IMPATIENT, LIMITS, PlayedCall, PlayedPage, PlayedPort, phone_sdp
 from tests.support.baresip import PORTS_NEEDED, baresip
 from tests.support.ports import free_ports
 from tests.support.sip_ua import quick_settings
@@ -52,6 +52,7 @@ class House:
     plane: PacketRouter
     tasks: asyncio.TaskGroup
     page: PlayedPage = field(default_factory=PlayedPage)
+    limits: CallLimits = LIMITS
 
     async def phone(self, name: str, transport: str = "udp", password: str = "geheim") -> Phone:
         calls: asyncio.Queue[IncomingInvite] = asyncio.Queue()
@@ -67,7 +68,7 @@ class House:
     def call(self, direction: Direction) -> Call:
         call_id = new_call_id()
         media = CallMedia(call_id, self.plane, self.page, PlayedPort())
-        return Call(call_id, AccountId("a"), direction, media, LIMITS, on_change=lambda _: None)
+        return Call(call_id, AccountId("a"), direction, media, self.limits, on_change=lambda _: None)
 
     def rings(self) -> tuple[PlayedCall, asyncio.Task[Termination], Call]:
         incoming, call = PlayedCall(outgoing=False), self.call(Direction.WHATSAPP_TO_SIP)
@@ -170,6 +171,7 @@ async def test_a_caller_who_gives_up_stops_all(house: House) -> None:
 
 
 async def test_nobody_answers(house: House) -> None:
+    house.limits = IMPATIENT
     one = await house.phone("one")
     await house.registered(1)
     incoming, ended, _ = house.rings()

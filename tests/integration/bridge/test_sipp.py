@@ -28,7 +28,7 @@ PHASE_MS = 400
 
 async def test_hold_and_resume_in_every_form_is_answered_and_heard(tmp_path: Path) -> None:
     """SIPp sends back every packet that it gets: what the page says is heard again by it, and only while both send."""
-    async with bridge_rig(replace(LIMITS, ring_timeout_s=10)) as rig:
+    async with bridge_rig() as rig:
         assert rig.sip.callee.port is not None
         sipp = await start_sipp(tmp_path, "uac_holds", remote=rig.sip.callee.port.number, hold_ms=PHASE_MS, echo=True)
         invite = await asyncio.wait_for(rig.sip.calls.get(), 10)
@@ -72,7 +72,7 @@ def numbered(sequence: int) -> bytes:
 
 async def test_early_media_shows_and_the_call_is_accepted_only_when_it_is_answered(tmp_path: Path) -> None:
     sipp = await start_sipp(tmp_path, "uas_early_media", hold_ms=PHASE_MS, echo=True)
-    async with bridge_rig(replace(LIMITS, ring_timeout_s=10)) as rig:
+    async with bridge_rig() as rig:
         await rig.sip.caller.update(
             EndpointSettings(server=SipServer("127.0.0.1", sipp.port, "udp"), listen_port=0, listen_host="127.0.0.1")
         )
@@ -125,7 +125,7 @@ async def test_a_pbx_is_told_every_outcome_with_its_cause(tmp_path: Path, outcom
 async def test_answered_elsewhere_is_a_cancel_that_says_so(tmp_path: Path) -> None:
     words = {"REASON": "SIP;cause=200;text=.Call completed elsewhere."}
     sipp = await start_sipp(tmp_path, "uas_cancelled_why", words=words)
-    async with bridge_rig(replace(LIMITS, ring_timeout_s=10)) as rig:
+    async with bridge_rig() as rig:
         await rig.sip.caller.update(
             EndpointSettings(server=SipServer("127.0.0.1", sipp.port, "udp"), listen_port=0, listen_host="127.0.0.1")
         )
@@ -139,7 +139,7 @@ async def test_answered_elsewhere_is_a_cancel_that_says_so(tmp_path: Path) -> No
 
 
 async def test_a_call_without_an_offer_is_heard_too(tmp_path: Path) -> None:
-    async with bridge_rig(replace(LIMITS, ring_timeout_s=10)) as rig:
+    async with bridge_rig() as rig:
         assert rig.sip.callee.port is not None
         sipp = await start_sipp(tmp_path, "uac_late_offer", remote=rig.sip.callee.port.number, echo=True)
         invite = await asyncio.wait_for(rig.sip.calls.get(), 10)
@@ -165,7 +165,7 @@ async def test_a_call_without_an_offer_is_heard_too(tmp_path: Path) -> None:
 
 async def test_a_phone_that_fell_silent_is_asked_and_one_that_lost_the_call_is_left(tmp_path: Path) -> None:
     """SIPp sends our packets back; when the page is silent so is the phone. It answers the first question, not more."""
-    async with bridge_rig(replace(LIMITS, ring_timeout_s=10, phone_silence_s=0.3)) as rig:
+    async with bridge_rig(replace(LIMITS, phone_silence_s=0.3)) as rig:
         assert rig.sip.callee.port is not None
         sipp = await start_sipp(tmp_path, "uac_silent", remote=rig.sip.callee.port.number, echo=True)
         invite = await asyncio.wait_for(rig.sip.calls.get(), 10)

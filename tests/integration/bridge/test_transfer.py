@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -18,7 +18,7 @@ from gateway.domain.states import CallState
 from gateway.domain.termination import Termination
 from gateway.media.plane import PLANE_LOST
 from gateway.sip import Answered, Cancelled, Ended, Failed, IncomingInvite, OutgoingInvite, Reason, Replaced
-from tests.integration.bridge.rig import LIMITS, PlayedCall, Rig, bridge_rig, phone_sdp, udp_socket
+from tests.integration.bridge.rig import IMPATIENT, LIMITS, PlayedCall, Rig, bridge_rig, phone_sdp, udp_socket
 from tests.integration.bridge.test_flows import media_port, next_of, speak_both_ways, until
 from tests.support.sip_refer import core, replaces, send_refer
 from tests.support.sip_ua import ALICE
@@ -134,7 +134,7 @@ async def test_a_transfer_that_fails_leaves_the_old_leg(status: int) -> None:
 
 
 async def test_nobody_answers_the_transfer() -> None:
-    async with talking() as talk:
+    async with talking(IMPATIENT) as talk:
         told = send_refer(talk.phone, TARGET)
         second = await talk.next_phone()
         second.ringing()
@@ -145,7 +145,7 @@ async def test_nobody_answers_the_transfer() -> None:
 
 @pytest.mark.parametrize("gone", [False, True], ids=["the old phone is there", "the old phone is gone"])
 async def test_media_that_dies_while_the_new_phone_rings_ends_the_call_at_once(gone: bool) -> None:
-    async with talking(replace(LIMITS, ring_timeout_s=60.0)) as talk:
+    async with talking() as talk:
         send_refer(talk.phone, TARGET)
         second = await talk.next_phone()
         second.ringing()

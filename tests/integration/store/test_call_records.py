@@ -122,7 +122,7 @@ async def test_old_records_are_purged_and_running_calls_are_not(any_store: Store
 
 async def test_more_than_one_batch_is_purged(any_store: Store) -> None:
     key, _ = await any_store.keys.create("acme")
-    async with any_store.journal.running():
+    async with any_store.journal.running(flush_s=60):
         for n in range(501):
             record = call(key.account.id, n)
             any_store.journal.add(partial(merge_record, record=record))

@@ -191,8 +191,11 @@ async def test_a_command_that_comes_after_the_far_ends_hang_up_is_harmless(
     [call] = seen.incoming
     for name in ("accept", "reject", "end"):
         target.answers[name] = PageError(code, "it is over")
-    await getattr(call, command)()
-    driver.on_event({"type": "call.gone", "id": "A1", "end_reason": None, "elsewhere": False})
+    async with asyncio.timeout(1), asyncio.TaskGroup() as tasks:
+        tasks.create_task(getattr(call, command)())
+        await asyncio.sleep(0)
+        assert target.commands
+        driver.on_event({"type": "call.gone", "id": "A1", "end_reason": None, "elsewhere": False})
     assert await call.next_event() == PageEnded(t.CANCELLED)
     assert not driver.busy
 
