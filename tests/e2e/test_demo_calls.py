@@ -23,6 +23,7 @@ from tests.support.wire import may_tap
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.timeout(240),
     pytest.mark.skipif(not may_tap(), reason="looking at packets needs root or CAP_NET_RAW"),
 ]
@@ -50,9 +51,7 @@ async def calls_hold(here: World, spoken: Spoken, folder: Path, say: Callable[[s
 
 
 @pytest.mark.parametrize(
-    ("with_helper", "url_form"),
-    [(True, "ws"), (False, "http"), (False, "full")],
-    ids=["helper-ws", "no-helper-http", "no-helper-full"],
+    ("with_helper", "url_form"), [(True, "ws"), (False, "full")], ids=["helper-ws", "no-helper-full"]
 )
 async def test_both_sides_hear_each_other(with_helper: bool, url_form: UrlForm, spoken: Spoken, tmp_path: Path) -> None:
     options = WorldOptions(tmp_path, Ports.free(), with_helper=with_helper, url_form=url_form)
@@ -62,11 +61,13 @@ async def test_both_sides_hear_each_other(with_helper: bool, url_form: UrlForm, 
         await calls_hold(here, spoken, tmp_path / "calls", print)
 
 
-@pytest.mark.parametrize("with_helper", [True, False], ids=["helper", "no-helper"])
+@pytest.mark.parametrize(
+    ("with_helper", "url_form"), [(True, "ws"), (False, "http")], ids=["helper-ws", "no-helper-http"]
+)
 async def test_both_sides_hear_each_other_after_a_crash_of_chromium(
-    with_helper: bool, spoken: Spoken, tmp_path: Path
+    with_helper: bool, url_form: UrlForm, spoken: Spoken, tmp_path: Path
 ) -> None:
-    options = WorldOptions(tmp_path, Ports.free(), with_helper=with_helper, url_form="ws")
+    options = WorldOptions(tmp_path, Ports.free(), with_helper=with_helper, url_form=url_form)
     async with world(options, print) as here:
         await here.configure(await here.configuration())
         await here.wait_ready(print)

@@ -20,6 +20,7 @@ from tests.support.wire import may_tap
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.timeout(120),
     pytest.mark.skipif(not may_tap(), reason="looking at packets needs root or CAP_NET_RAW"),
 ]

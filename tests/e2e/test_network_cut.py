@@ -22,6 +22,7 @@ from tests.support.wire import stream_of
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not may_have_far_host(), reason="cutting a network needs root, ip, nsenter and unshare"),

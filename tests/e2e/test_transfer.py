@@ -11,7 +11,7 @@ from tests.demo.world import GUEST, GUEST_PASSWORD, Ports, WorldOptions, world
 from tests.support.audio import read_wav, sine, tone_hz, write_wav
 from tests.support.baresip import SAMPLE_RATE_HZ, baresip
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(180)]
 
 FIRST_HZ, SECOND_HZ, WHATSAPP_HZ = 700, 1100, 900
 

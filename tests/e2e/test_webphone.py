@@ -20,7 +20,7 @@ from tests.support.certificates import Authority
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.webphone import Webphone, webphones
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(180)]
 
 USER, PASSWORD = "alice", "a long secret"
 BROWSER_HZ, PERSON_HZ, LEVEL_DBFS = 1000.0, 440.0, -18.0

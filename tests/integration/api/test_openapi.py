@@ -40,7 +40,8 @@ from gateway.store.calls import CallRecord
 from gateway.store.store import Store
 from tests.integration.api.fakes import FakeAccounts, FakeControl
 
-pytestmark = pytest.mark.integration
+# Alone: schemathesis gives many tests one id, of which pytest-xdist would run the first.
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LIVE = CallSummary(CallId("live"), Direction.WHATSAPP_TO_SIP, CallState.ACTIVE, "5511987654321", NOW, NOW)

@@ -30,7 +30,7 @@ from tests.support.chromium import chromium
 from wasm_server.app import create_app
 from wasm_server.build import build, default_directory
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 SCRIPT = Path(__file__).with_name("phone.py")
 NUMBER = "5511977776666"

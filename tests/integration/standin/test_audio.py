@@ -14,7 +14,7 @@ from tests.integration.standin.page import Page
 from tests.standin.server import StandIn
 from tests.standin.sound import PAGE_SOUNDS_HZ, SAMPLE_RATE_HZ, tone, wav_bytes
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="package")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="package")]
 
 
 async def in_call(page: Page, stand_in: StandIn, phone: str) -> None:

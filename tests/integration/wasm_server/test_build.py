@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.npm import npm_test
 from wasm_server import build as builder
 from wasm_server.build import CONTENT_TYPES, BuildError, Sources, build
 
@@ -135,12 +135,5 @@ def test_the_command_line_says_what_it_did(copy: Path) -> None:
 
 
 def test_the_page_package_passes_its_own_tests(built: Path) -> None:
-    npm = shutil.which("npm")
-    assert npm is not None
-    environment = {**os.environ, "MEDIA_WASM": str(built / "media.wasm")}
-    done = subprocess.run(
-        [npm, "test", "--silent"],
-        cwd=Sources().page, env=environment, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "# skipped 0" in done.stdout
+    printed = npm_test(Sources().page, timeout_s=100, MEDIA_WASM=str(built / "media.wasm"))
+    assert "# skipped 0" in printed

@@ -18,7 +18,7 @@ from tests.standin.server import StandIn
 from tests.support.audio import Samples, fit_sine, sine
 from tests.support.chromium import chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 FAR_HZ: Final = 700.0  # what the far end says
 NEAR_HZ: Final = 1000.0  # what the SIP side says

@@ -19,7 +19,7 @@ from tests.integration.wasm_server.test_page_audio import PCMU, Opened, hears, o
 from tests.support.audio import sine
 from tests.support.chromium import ChromiumProcess, chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 SHARED, PORTS = "?worker&isolated", "?worker"  # by shared memory, and by message ports where the page is not isolated
 

@@ -17,7 +17,7 @@ from gateway.page.wire import parse_audio
 from tests.bench.page.world import Bridged, bridged, phone
 from tests.support.audio import sine, wav_bytes
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 
 class Watched:

@@ -16,7 +16,7 @@ from tests.standin.server import StandIn
 from tests.support.audio import fit_sine, sine
 from tests.support.chromium import chromium
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 async def test_a_page_already_open_takes_calls_after_a_late_injection() -> None:

@@ -18,7 +18,7 @@ from tests.integration.wasm_server.site import site
 from tests.support.audio import Samples, fit_sine, sine
 from tests.support.chromium import ChromiumProcess, chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 Opened = tuple[PageTarget, Wire, list[dict[str, Any]]]
 PCMU: Final = {"codec": "PCMU"}

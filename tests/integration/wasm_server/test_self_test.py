@@ -16,7 +16,7 @@ from gateway.page.wire import parse_test
 from gateway.protocol.rtp import HEADER_BYTES
 from tests.bench.page.world import Bridged, bridged, phone
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 
 class Page:

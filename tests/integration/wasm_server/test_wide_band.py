@@ -20,7 +20,7 @@ from tests.integration.wasm_server.test_page_audio import Opened, hears, opened
 from tests.support.audio import fit_sine, sinad, sine
 from tests.support.chromium import ChromiumProcess, chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 ROUNDS: Final = 3
 HIGH_HZ: Final = 5000  # above what narrow band carries

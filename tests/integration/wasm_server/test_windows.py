@@ -17,7 +17,7 @@ from tests.integration.wasm_server.test_page_audio import PCMU, sends, until
 from tests.support.audio import sine
 from tests.support.chromium import ChromiumProcess, chromium
 
-pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 LABEL = "Ponte microphone"
 PLAYS = """(async (window) => {
