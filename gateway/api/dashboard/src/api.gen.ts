@@ -350,6 +350,8 @@ export interface KeysTaken {
   taken: number;
 }
 
+export type Lane = "pbx" | "ponte" | "page";
+
 export interface Live {
   status: "ok";
 }
@@ -510,6 +512,25 @@ export interface SessionView {
   tried_last: BuildView | null;
   missing: string[];
   needs: NeedView[];
+}
+
+export interface TraceEntryView {
+  at_ms: number;
+  from: Lane;
+  to: Lane;
+  kind: TraceKind;
+  text: string;
+  detail: string;
+  leg: string;
+}
+
+export type TraceKind = "sip" | "page" | "media" | "call";
+
+export interface TraceView {
+  call_id: string;
+  started_at: string;
+  truncated: boolean;
+  entries: TraceEntryView[];
 }
 
 export interface TransferRequest {
