@@ -1,4 +1,4 @@
-"""The command line: ``ponte serve | doctor | accounts | admin-keys | keys | erase | version``.
+"""The command line: ``ponte serve | doctor | trace | accounts | admin-keys | keys | erase | completion | version``.
 
 The gateway's parts are imported by the commands that need them: ``ponte keys`` is used by scripts, and aiortc alone
 takes half a second to load.
@@ -12,9 +12,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from gateway import __version__
+from gateway import __version__, cli_trace
 from gateway.cli_accounts import add_commands
 from gateway.cli_support import STORE_SETTINGS, add_settings, settings_of, time_of, with_store
+from gateway.completion import SHELLS
 from gateway.config import Settings
 from gateway.domain.errors import ConfigError, PonteError
 from gateway.ops.logs import configure_logging
@@ -24,7 +25,7 @@ from gateway.store.store import Store
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 well, 1 failed, 2 wrong usage or settings."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except PonteError as error:
@@ -47,9 +48,10 @@ def _say(error: BaseException) -> int:
     return 2 if isinstance(error, ConfigError) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ponte", description="Bridges WhatsApp Web calls to SIP")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    root = argparse.ArgumentParser(prog="ponte", description="Bridges WhatsApp Web calls to SIP")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the gateway")
     serve.add_argument("--no-wasm", action="store_true", help="do not start the wasm server as well")
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_doctor)
     add_settings(check, tuple(Settings.model_fields))
 
+    cli_trace.add_command(commands)
     add_commands(commands)
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="COMMAND")
@@ -88,9 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     erase.set_defaults(run=_erase)
     add_settings(erase, STORE_SETTINGS)
 
+    completion = commands.add_parser("completion", help="print the completion of this command line for a shell")
+    completion.add_argument("shell", choices=tuple(SHELLS))
+    completion.set_defaults(run=_completion)
+
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
-    return parser
+    return root
 
 
 def _set_up_logging(settings: Settings) -> None:
@@ -179,6 +186,11 @@ def _erase(arguments: argparse.Namespace) -> int:
         return await store.erase(found.account.id, number)
 
     print(f"Deleted: {asyncio.run(with_store(settings_of(arguments), work))} call records")
+    return 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    print(SHELLS[arguments.shell](parser()), end="")
     return 0
 
 

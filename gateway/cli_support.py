@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from pydantic import SecretStr
 
@@ -30,7 +30,8 @@ def add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
         if field.annotation is bool:
             group.add_argument(flag_of(name), dest=f"setting_{name}", action="store_const", const=True, help=text)
         else:
-            group.add_argument(flag_of(name), dest=f"setting_{name}", metavar="VALUE", help=text)
+            metavar = "FILE" if Path in (field.annotation, *get_args(field.annotation)) else "VALUE"
+            group.add_argument(flag_of(name), dest=f"setting_{name}", metavar=metavar, help=text)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:

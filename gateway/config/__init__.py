@@ -33,7 +33,8 @@ CONFIG_FILE_VARIABLE: Final = "PONTE_CONFIG"
 
 _OTHER_PROGRAMS: Final = ("HELPER_", "WASM_", "STANDIN_", "SANDBOX_", "DEMO_", "TEST_", "BENCH_")
 """What may follow the prefix in variables that other programs of the project read, so that they are no errors here."""
-_OTHER_VARIABLES: Final = frozenset({CONFIG_FILE_VARIABLE, "PONTE_API_KEY"})  # the latter: `ponte keys create --key`
+CLIENT_KEY_VARIABLE: Final = "PONTE_API_KEY"  # for commands that ask a gateway, and for `ponte keys create --key`
+_OTHER_VARIABLES: Final = frozenset({CONFIG_FILE_VARIABLE, CLIENT_KEY_VARIABLE})
 
 
 # The fields of the last class come first in `ponte serve --help`. Validators of all of them need names of their own:
@@ -135,3 +136,8 @@ def child_environment() -> dict[str, str]:
 def flag_of(name: str) -> str:
     """Return the command line flag of the setting *name*."""
     return "--" + name.replace("_", "-")
+
+
+def client_key() -> str | None:
+    """Return the API key that commands send to a running gateway, None where none is given."""
+    return os.environ.get(CLIENT_KEY_VARIABLE) or None

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.support.api_docs import api_parts
+from tests.support.cli_docs import cli_parts
 from tests.support.config_docs import config_parts
 from tests.support.metric_docs import metric_parts
 
@@ -42,6 +43,7 @@ def documents() -> dict[Path, dict[str, str]]:
         DOCS / "configuration.md": config_parts(),
         DOCS / "api-reference.md": api_parts(),
         DOCS / "metrics.md": metric_parts(),
+        DOCS / "cli.md": cli_parts(),
     }
 
 

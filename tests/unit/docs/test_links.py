@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import _parser
+from gateway.cli import parser as command_line
 from gateway.config import Settings
 from tests.support.metric_docs import metrics as every_metric
 
@@ -127,7 +127,7 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 
 def fault(words: list[str]) -> str | None:
     """What is wrong with a command line, as far as its words are commands and flags."""
-    parser, rest = _parser(), words
+    parser, rest = command_line(), words
     while rest and (known := subparsers(parser)):
         if rest[0] not in known:
             return f"no command {rest[0]!r}"
