@@ -28,7 +28,8 @@ def render() -> str:
         [(model, "serialization") for model in EVENTS.values()], ref_template="#/components/schemas/{model}"
     )
     schemas = schemas | definitions["$defs"]
-    parts = [_HEAD, f"export type EventType = {' | '.join(json.dumps(name) for name in EVENTS)};\n"]
+    names = f"export const EVENT_TYPES = [{', '.join(json.dumps(name) for name in EVENTS)}] as const;\n"
+    parts = [_HEAD, names, "export type EventType = (typeof EVENT_TYPES)[number];\n"]
     for name in sorted(schemas):
         schema = schemas[name]
         if schema.get("type") == "object" and "properties" in schema:

@@ -1,7 +1,9 @@
 // Made by `python -m tests.support.dashboard_types` of the API's schemas; a test holds it to them.
 /* eslint-disable */
 
-export type EventType = "call.incoming" | "call.state" | "call.ended" | "call.recording" | "page.state" | "session.qr" | "registration.state" | "audio.one_way" | "account.state";
+export const EVENT_TYPES = ["call.incoming", "call.state", "call.ended", "call.recording", "page.state", "session.qr", "registration.state", "audio.one_way", "account.state"] as const;
+
+export type EventType = (typeof EVENT_TYPES)[number];
 
 export interface AccountDetail {
   id: string;

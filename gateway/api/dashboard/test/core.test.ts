@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { PartsView } from '../src/api.gen.ts';
+import type { BridgeConfigView, PartsView } from '../src/api.gen.ts';
 import { en as callsEn } from '../src/i18n/calls.en.ts';
 import { pt as callsPt } from '../src/i18n/calls.pt.ts';
 import { en as coreEn } from '../src/i18n/core.en.ts';
@@ -8,6 +8,7 @@ import { pt as corePt } from '../src/i18n/core.pt.ts';
 import { firstLanguage } from '../src/i18n/index.tsx';
 import { match, place } from '../src/router.ts';
 import { SseParser } from '../src/sse.ts';
+import { changes, formOf, isChanged } from '../src/views/configuration/form.ts';
 import { broken, way } from '../src/views/overview/path.ts';
 
 describe('words', () => {
@@ -100,5 +101,50 @@ describe('the path of a call', () => {
     assert.equal(fault({ media: 'connecting' }), null);
     assert.equal(fault({ registration: 'trying' }), null);
     assert.equal(fault({ page: 'disabled', registration: 'disabled', listener: 'disabled' }, false), null);
+  });
+});
+
+describe('the configuration form', () => {
+  const stored: BridgeConfigView = {
+    enabled: true,
+    sipServer: 'pbx.example.com',
+    sipUser: 'trunk',
+    sipPass: '***',
+    sipListenPort: 5080,
+    sipListenUser: null,
+    sipListenSecret: null,
+    sipExtension: null,
+    wasmServerPort: 9080,
+    wasmServerIP: null,
+    chromeRemoteURL: 'ws://***@127.0.0.1:9223',
+    nodeRemoteHelper: null,
+  };
+  const edited = (values: Partial<Record<string, string>>, removed: 'sipPass'[] = []) => {
+    const form = formOf(stored);
+    return { ...form, values: { ...form.values, ...values }, removed: new Set(removed) };
+  };
+
+  it('sends what differs and nothing else, so that secrets stay as they are', () => {
+    assert.deepEqual(changes(stored, formOf(stored)), { enabled: true });
+    assert.equal(isChanged(stored, formOf(stored)), false);
+    assert.deepEqual(changes(stored, edited({ sipServer: '', sipListenUser: 'pbx' })), {
+      enabled: true,
+      sipServer: '',
+      sipListenUser: 'pbx',
+    });
+    assert.equal(isChanged(stored, edited({ sipUser: 'other' })), true);
+    assert.equal(isChanged(stored, { ...formOf(stored), enabled: false }), true);
+  });
+
+  it('sends a secret that was typed or is to go', () => {
+    assert.deepEqual(changes(stored, edited({ sipPass: 'new' })), { enabled: true, sipPass: 'new' });
+    assert.deepEqual(changes(stored, edited({}, ['sipPass'])), { enabled: true, sipPass: '' });
+    assert.deepEqual(changes(stored, edited({ sipPass: 'new' }, ['sipPass'])), { enabled: true, sipPass: 'new' });
+  });
+
+  it('sends ports as numbers, and what is none as it is', () => {
+    assert.deepEqual(changes(stored, edited({ sipListenPort: '5090' })), { enabled: true, sipListenPort: 5090 });
+    assert.deepEqual(changes(stored, edited({ sipListenPort: 'http' })), { enabled: true, sipListenPort: 'http' });
+    assert.deepEqual(changes(stored, edited({ sipListenPort: '' })), { enabled: true, sipListenPort: '' });
   });
 });
