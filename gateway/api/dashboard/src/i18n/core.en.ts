@@ -206,7 +206,7 @@ export const en = {
   'delivery.failed': 'given up',
   'delivery.next': 'next try:',
   'delivery.replay': 'Send again',
-  'delivery.replay_one': 'Send {id} again',
+  'delivery.replay_one': 'Send again: {id}',
 
   'accounts.list': 'Accounts of this gateway',
   'accounts.empty': 'There is none yet.',

@@ -212,7 +212,7 @@ export const pt: Record<keyof typeof en, string> = {
   'delivery.failed': 'desistiu',
   'delivery.next': 'próxima tentativa:',
   'delivery.replay': 'Enviar de novo',
-  'delivery.replay_one': 'Enviar {id} de novo',
+  'delivery.replay_one': 'Enviar de novo: {id}',
 
   'accounts.list': 'Contas deste gateway',
   'accounts.empty': 'Ainda não há nenhuma.',

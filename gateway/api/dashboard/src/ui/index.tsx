@@ -1,6 +1,6 @@
 /** The few building blocks of every view: their looks are in `app.css`, their accessibility is here. */
 import type { ComponentChildren, JSX, TargetedEvent, TargetedInputEvent } from 'preact';
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Action } from '../app.tsx';
 import { ApiError } from '../api.ts';
 import { type PlainKey, useTongue } from '../i18n/index.tsx';
@@ -67,7 +67,8 @@ export function ConfirmButton(props: {
   const first = useRef<HTMLButtonElement>(null);
   const second = useRef<HTMLButtonElement>(null);
   const was = useRef(false);
-  useEffect(() => {
+  // before anybody can press a key: the button that had the focus is gone
+  useLayoutEffect(() => {
     if (asking) second.current?.focus();
     else if (was.current) first.current?.focus();
     was.current = asking;
@@ -187,7 +188,7 @@ export function Check({ label, ...input }: Omit<InputProps, 'type'> & { label: s
 /** A table that scrolls by itself where the screen is narrow, by keyboard as well. */
 export function Table(props: { caption: string; heads: readonly string[]; children: ComponentChildren }) {
   return (
-    <div class="scroll" role="region" aria-label={props.caption} tabIndex={0}>
+    <div class="scroll" role="group" aria-label={props.caption} tabIndex={0}>
       <table>
         <caption class="unseen">{props.caption}</caption>
         <thead>
