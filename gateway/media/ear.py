@@ -24,14 +24,22 @@ _LOOK_S: Final = 0.4  # between looks: whoever asks more often is told the same
 _DTX_BYTES: Final = 3  # RFC 7587 3.1.3: an Opus frame of at most two bytes, or its header alone
 
 
-def _ranks(codec: str) -> tuple[bytes, tuple[float, ...]]:
-    """Return the place of each code in the order of loudness, and the level of each place."""
-    samples = [abs(g711.decode(codec, bytes([code]))[0]) for code in range(256)]
-    steps = sorted(set(samples))
-    return bytes(steps.index(sample) for sample in samples), tuple(to_dbfs(step) for step in steps)
+def _by_loudness(codec: str) -> tuple[tuple[int, float], ...]:
+    """Return each code, the loudest first, with its level in dBFS."""
+    amplitudes = {code: abs(g711.decode(codec, bytes([code]))[0]) for code in range(256)}
+    return tuple((code, to_dbfs(amplitudes[code])) for code in sorted(amplitudes, key=lambda c: -amplitudes[c]))
 
 
-_RANKS: Final = {codec: _ranks(codec) for codec in G711}
+_LOUDEST_FIRST: Final = {codec: _by_loudness(codec) for codec in G711}
+
+
+def _peak_dbfs(codec: str, sound: bytes) -> float:
+    """Return the level of the loudest code in *sound*, of which there is some.
+
+    To search for one code after the other takes a fifth of the time of looking at each byte: what is heard is loud, and
+    a search is the processor's own.
+    """
+    return next(level for code, level in _LOUDEST_FIRST[codec] if code in sound)
 
 
 class Ear:
@@ -55,21 +63,19 @@ class Ear:
         """
         packets = list(self._packets)
         self._packets.clear()
-        loudest: float | None = None
+        sounds: dict[str, list[bytes]] = {}
+        silent = False
         for packet in packets[:: max(1, len(packets) // _ASKED)]:
             if len(packet) < HEADER_BYTES or packet[0] != PLAIN:
                 continue  # what keeps a NAT open; extensions and padding: not worth a search for the payload
             codec = codecs.get(packet[1] & 0x7F, "")
-            payload = packet[HEADER_BYTES:]
-            if codec in _RANKS and payload:
-                order, levels = _RANKS[codec]
-                level = levels[max(payload.translate(order))]
-            elif codec == OPUS.name and len(payload) <= _DTX_BYTES:
-                level = FLOOR_DBFS
-            else:
-                continue
-            loudest = level if loudest is None else max(loudest, level)
-        return loudest
+            if codec in _LOUDEST_FIRST:
+                sounds.setdefault(codec, []).append(packet[HEADER_BYTES:])
+            elif codec == OPUS.name and len(packet) - HEADER_BYTES <= _DTX_BYTES:
+                silent = True
+        levels = [FLOOR_DBFS] if silent else []
+        levels += [_peak_dbfs(codec, sound) for codec, one in sounds.items() if (sound := b"".join(one))]
+        return max(levels, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -30,6 +29,7 @@ from gateway.protocol.sdp import Negotiated, SdpSession
 
 # Numbers that mean the same everywhere (RFC 3551 section 6): some peers send such a codec though another was agreed on.
 _STATIC: Final = {codec.payload_type: codec.name for codec in (PCMU, PCMA, G722)}
+_NOT_CONVERTED: Final = ConversionStats()
 _OLD_CODEC_S: Final = 1.0  # for which packets of the codec before a re-INVITE pass: page and peer change one by one
 
 
@@ -385,9 +385,11 @@ class RtpSession:
 
 def _direction_stats(path: PacketPath, keys: int, heard: tuple[float | None, float | None]) -> DirectionStats:
     reception = path.reception
-    converted = path.conversion.stats() if path.conversion is not None else ConversionStats()
-    dropped = Counter(path.dropped)
-    dropped.update({cause: n for cause in ("late", "stalled", "malformed") if (n := getattr(converted, cause))})
+    converted = path.conversion.stats() if path.conversion is not None else _NOT_CONVERTED
+    dropped = dict(path.dropped)
+    for cause, count in (("late", converted.late), ("stalled", converted.stalled), ("malformed", converted.malformed)):
+        if count:
+            dropped[cause] = dropped.get(cause, 0) + count
     return DirectionStats(
         packets=reception.packets,
         bytes=reception.octets,
@@ -404,6 +406,6 @@ def _direction_stats(path: PacketPath, keys: int, heard: tuple[float | None, flo
         reorder_ms=converted.reorder_ms,
         came_dbfs=heard[0],
         went_dbfs=heard[1],
-        dropped=dict(dropped),
+        dropped=dropped,
         dropped_payload_types=dict(path.dropped_types),
     )

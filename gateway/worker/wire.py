@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 from gateway.codecs.sound import OpusSettings
@@ -44,7 +45,9 @@ TYPES: Final[Mapping[str, type[Any]]] = {
 }  # fmt: skip
 """Dataclasses that a message may hold."""
 
-_FIELDS: Final = {one: tuple(field.name for field in fields(one)) for one in TYPES.values()}
+_FIELDS_OF: Final[Mapping[type[Any], Callable[[Any], tuple[Any, ...]]]] = {
+    one: attrgetter(*(field.name for field in fields(one))) for one in TYPES.values()
+}  # each has more than one, or this would give no tuple
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -58,8 +61,9 @@ def pack(value: object) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind in _FIELDS:
-        return {"o": kind.__name__, "v": [pack(getattr(value, name)) for name in _FIELDS[kind]]}
+    if kind in _FIELDS_OF:
+        values = _FIELDS_OF[kind](value)
+        return {"o": kind.__name__, "v": [one if type(one) in _PLAIN else pack(one) for one in values]}
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
