@@ -2,8 +2,8 @@
 
 Most of what a packet costs is not the work on it but being woken up for it: a switch of processes, cold caches, the
 event loop's own turn. A process that does nothing else (a media worker) therefore has one `SocketPoll` for all its
-sockets: one turn of the loop takes every packet that is there, and under load it lets packets gather for a fraction
-of a millisecond.
+sockets: one turn of the loop takes every packet that is there, and where packets are many they are taken at fixed
+instants, several at a time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gateway.media.pace import Pace
+
 OnReadable = Callable[[float], None]
 """Takes one packet off its socket, or none; told the monotonic instant in seconds."""
 
 _MOST_PACKETS: Final = 256  # in one turn of the loop: with all of them it takes some 5 ms
-_RATE_OVER_S: Final = 0.1  # how long packets are counted for
 
 
 class SocketWatch(Protocol):
@@ -48,22 +49,17 @@ class SocketPoll:
     """All sockets of a process, in one object that the running event loop watches.
 
     Args:
-        pause_s: how long packets are let gather where more than one is expected to come in that time: what a packet is
-            late by at most, and half of it on average. 0: never. The event loop stands still meanwhile, which is for
-            processes that do nothing but media.
-
-    Attributes:
-        pausing: packets are let gather now.
+        pace: says when packets are taken. Where it lets them gather the event loop stands still meanwhile, which is
+            for processes that do nothing but media.
     """
 
-    def __init__(self, *, pause_s: float = 0.0) -> None:
+    def __init__(self, pace: Pace) -> None:
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._readers: dict[int, OnReadable] = {}
-        self._pause_s = pause_s
-        self.pausing = False
-        self._counted = 0
-        self._counted_from_s = 0.0
+        self._pace = pace
+        self._next: asyncio.Handle | None = None  # the next turn; None: it is when the loop sees a packet
+        self._due_s = 0.0
         self._loop.add_reader(self._epoll.fileno(), self._turn)
 
     def watch(self, opened: socket.socket, on_readable: OnReadable) -> None:
@@ -78,14 +74,21 @@ class SocketPoll:
 
     def close(self) -> None:
         """Watch nothing any more. The sockets are their owners'."""
-        if not self._epoll.closed:
+        if self._epoll.closed:
+            return
+        if self._next is not None:
+            self._next.cancel()
+        else:
             self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-            self._readers.clear()
+        self._epoll.close()
+        self._readers.clear()
 
     def _turn(self) -> None:
-        if self.pausing:
-            time.sleep(self._pause_s)
+        if self._next is not None:
+            # Asleep, and not in the loop, which would wake up for each packet.
+            wait_s = self._due_s - time.monotonic()
+            if wait_s > 0:
+                time.sleep(wait_s)
         readers = self._readers
         ready = self._epoll.poll(0, _MOST_PACKETS)
         now_s = time.monotonic()
@@ -96,12 +99,18 @@ class SocketPoll:
                     reader(now_s)
                 except Exception as error:
                     self._loop.call_exception_handler({"message": "A packet could not be handled", "exception": error})
-        self._count(len(ready), now_s)
+        self._pace.count(len(ready), now_s)
+        if not self._epoll.closed:
+            self._follow(now_s)
 
-    def _count(self, packets: int, now_s: float) -> None:
-        """Find out whether a pause is worth it: where it saves a turn."""
-        self._counted += packets
-        over_s = now_s - self._counted_from_s
-        if over_s >= _RATE_OVER_S:
-            self.pausing = self._pause_s > 0 and self._counted * self._pause_s > over_s
-            self._counted, self._counted_from_s = 0, now_s
+    def _follow(self, now_s: float) -> None:
+        """Have the next turn when the pace says."""
+        period_s = self._pace.period_s
+        if period_s:
+            if self._next is None:
+                self._loop.remove_reader(self._epoll.fileno())
+            self._due_s = now_s + period_s
+            self._next = self._loop.call_soon(self._turn)  # the loop looks at all else before
+        elif self._next is not None:
+            self._next = None
+            self._loop.add_reader(self._epoll.fileno(), self._turn)

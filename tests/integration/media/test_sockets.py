@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from gateway.media.pace import Pace
 from gateway.media.ports import bind_udp
 from gateway.media.sockets import SocketPoll
 
@@ -16,8 +17,13 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def poll() -> AsyncIterator[SocketPoll]:
-    made = SocketPoll(pause_s=0.002)
+def pace() -> Pace:
+    return Pace(batch=4, least_s=0.002, most_s=0.004)
+
+
+@pytest.fixture
+async def poll(pace: Pace) -> AsyncIterator[SocketPoll]:
+    made = SocketPoll(pace)
     yield made
     made.close()
 
@@ -69,19 +75,51 @@ async def test_packets_that_are_there_together_are_taken_in_one_turn(
     assert len(set(taken.turns)) == 1
 
 
-async def test_under_load_fewer_turns_take_as_many_packets(poll: SocketPoll, sockets: list[socket.socket]) -> None:
+async def test_under_load_packets_are_taken_at_instants_until_there_are_few_again(
+    poll: SocketPoll, pace: Pace, sockets: list[socket.socket]
+) -> None:
     taken = Taken(poll, sockets)
     sent = 0
     async with asyncio.timeout(30):
-        while not poll.pausing:
+        while not pace.period_s:
             send(sockets, b"x")
             sent += len(sockets)
             await taken.until(sent)
-        while poll.pausing:  # nothing comes any more but one packet now and then
+        while pace.period_s:  # nothing comes any more but one packet now and then
             await asyncio.sleep(0.05)
             send(sockets[:1], b"x")
             sent += 1
             await taken.until(sent)
+        for _ in range(3):  # and the loop sees them itself
+            send(sockets[:1], b"x")
+            sent += 1
+            await taken.until(sent)
+
+
+async def test_between_two_instants_there_is_the_period_and_the_loop_goes_on(
+    poll: SocketPoll, pace: Pace, sockets: list[socket.socket]
+) -> None:
+    taken = Taken(poll, sockets)
+    pace.count(1000, 0.2)  # 5,000 a second
+    assert pace.period_s == 0.002
+    send(sockets, b"1")
+    await taken.until(4)
+    send(sockets, b"2", b"3")
+    await taken.until(12)
+    first, second, third = sorted(set(taken.turns))
+    assert second - first >= pace.period_s
+    assert third - second >= pace.period_s
+
+
+async def test_closing_while_packets_gather_ends_it(poll: SocketPoll, pace: Pace, sockets: list[socket.socket]) -> None:
+    taken = Taken(poll, sockets)
+    pace.count(1000, 0.2)
+    send(sockets, b"1")
+    await taken.until(4)
+    poll.close()
+    send(sockets, b"2")
+    await asyncio.sleep(0.02)
+    assert taken.packets == [[b"1"]] * 4
 
 
 async def test_a_socket_that_was_forgotten_is_not_read_though_it_was_ready(
