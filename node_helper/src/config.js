@@ -26,12 +26,18 @@ export class ConfigError extends Error {}
 /** By this address a gateway knows a page that it may send to WhatsApp Web: there is no other, empty one beside it then. */
 export const OPENING_URL = 'about:blank#ponte';
 
+/**
+ * What an interface may have that IANA's special-purpose registries (RFC 6890) call not globally reachable: private
+ * networks, a provider's, this link and this machine, benchmarks (198.18.0.0/15) and documents.
+ */
 const PRIVATE = new BlockList();
 for (const [address, prefix] of /** @type {const} */ ([
   ['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16], ['169.254.0.0', 16], ['100.64.0.0', 10], ['127.0.0.0', 8],
-  ['192.0.2.0', 24], ['198.51.100.0', 24], ['203.0.113.0', 24], ['198.18.0.0', 15],
+  ['198.18.0.0', 15], ['192.0.2.0', 24], ['198.51.100.0', 24], ['203.0.113.0', 24],
 ])) PRIVATE.addSubnet(address, prefix, 'ipv4');
-for (const [address, prefix] of /** @type {const} */ ([['fc00::', 7], ['fe80::', 10], ['::1', 128]])) PRIVATE.addSubnet(address, prefix, 'ipv6');
+for (const [address, prefix] of /** @type {const} */ ([
+  ['fc00::', 7], ['fe80::', 10], ['::1', 128], ['2001:db8::', 32], ['3fff::', 20],
+])) PRIVATE.addSubnet(address, prefix, 'ipv6');
 
 /**
  * @param {string} address an address to listen on; a wildcard stands for every address of this machine

@@ -18,12 +18,16 @@ export async function disk(folder, low_bytes = LOW_DISK_BYTES) {
   return { free_bytes, low: free_bytes < low_bytes };
 }
 
-/** Tells whether this machine's clock was stepped since the helper started, and how far it is from a peer's. */
+/** For how long a step is told: somebody looks by then, and the clock may well be right since. */
+const STEP_TOLD_MS = 600_000;
+
+/** Tells whether this machine's clock was stepped of late, and how far it is from a peer's. */
 export class Clock {
   #wall;
   #steady;
-  #began;
   #offset;
+  #stepped = 0;
+  #steppedAt = -Infinity;
 
   /**
    * @param {() => number} [wall] ms since 1970
@@ -33,20 +37,28 @@ export class Clock {
     this.#wall = wall;
     this.#steady = steady;
     this.#offset = wall() - steady();
-    this.#began = wall();
   }
 
   /**
    * @param {string | undefined} date the Date header of whoever asks
-   * @returns {{now: string, stepped_ms: number, skew_ms: number | null, wrong: boolean}} `skew_ms` is how far this clock
-   *   is ahead of the asker's, by whole seconds as the header has them
+   * @returns {{now: string, stepped_ms: number, skew_ms: number | null, wrong: boolean}} `stepped_ms` is by how much the
+   *   clock was set in the last ten minutes, as far as anybody asked; `skew_ms` how far it is ahead of the asker's, by
+   *   whole seconds as the header has them
    */
   read(date) {
     const now = this.#wall();
-    const stepped = Math.round(now - this.#steady() - this.#offset);
+    const steady = this.#steady();
+    const step = Math.round(now - steady - this.#offset);
+    if (Math.abs(step) > STEP_MS) {
+      this.#stepped = step;
+      this.#steppedAt = steady;
+      this.#offset = now - steady;
+    } else if (steady - this.#steppedAt > STEP_TOLD_MS) {
+      this.#stepped = 0;
+    }
     const theirs = Date.parse(date ?? '');
     const skew = Number.isNaN(theirs) ? null : Math.round((now - theirs) / 1000) * 1000;
-    const wrong = Math.abs(stepped) > STEP_MS || Math.abs(skew ?? 0) > STEP_MS || this.#began < Date.UTC(2024, 0);
-    return { now: new Date(now).toISOString(), stepped_ms: stepped, skew_ms: skew, wrong };
+    const wrong = this.#stepped !== 0 || Math.abs(skew ?? 0) > STEP_MS || now < Date.UTC(2024, 0);
+    return { now: new Date(now).toISOString(), stepped_ms: this.#stepped, skew_ms: skew, wrong };
   }
 }

@@ -25,13 +25,18 @@ test('an address that others reach needs a token', () => {
 });
 
 test('a public address is one that more than a private network reaches', () => {
-  for (const address of ['10.0.0.7', '172.31.0.1', '192.168.1.2', '127.0.0.1', 'localhost', '::1', 'fd00::7', 'fe80::1%eth0', '100.64.0.1']) {
+  for (const address of ['10.0.0.7', '172.31.0.1', '192.168.1.2', '127.0.0.1', 'localhost', '::1', 'fd00::7', 'fe80::1%eth0', '100.64.0.1', '::ffff:10.0.0.7']) {
     assert.ok(!isPublic(address), address);
   }
-  for (const address of ['8.8.8.8', '172.32.0.1', '2001:db8::1']) assert.ok(isPublic(address), address);
-  assert.ok(!isPublic('0.0.0.0', ['127.0.0.1', '10.0.0.7', '2001:db8::1']));
+  for (const address of ['192.0.2.1', '198.51.100.255', '203.0.113.7', '198.18.0.1', '198.19.255.255', '2001:db8::1', '3fff:fff::1']) {
+    assert.ok(!isPublic(address), `${address} is for documents or benchmarks: no other network forwards to it`);
+  }
+  for (const address of ['8.8.8.8', '172.32.0.1', '100.128.0.1', '192.0.3.1', '198.20.0.1', '203.0.114.1', '2001:db9::1', '2600::1', '::ffff:8.8.8.8']) {
+    assert.ok(isPublic(address), address);
+  }
+  assert.ok(!isPublic('0.0.0.0', ['127.0.0.1', '10.0.0.7', '2600::1']));
   assert.ok(isPublic('0.0.0.0', ['10.0.0.7', '8.8.8.8']));
-  assert.ok(isPublic('::', ['10.0.0.7', '2001:db8::1']));
+  assert.ok(isPublic('::', ['10.0.0.7', '2600::1']));
   assert.ok(!isPublic('::', ['::1', 'fe80::1', '10.0.0.7']));
 });
 
@@ -66,6 +71,26 @@ test('the clock tells a step and a difference', () => {
   assert.equal(clock.read('yesterday').skew_ms, null);
   wall += 3_600_000;
   assert.deepEqual([clock.read(undefined).stepped_ms, clock.read(undefined).wrong], [3_600_000, true]);
+  for (const [minutes, told] of /** @type {const} */ ([[9, 3_600_000], [2, 0], [600, 0]])) {
+    wall += minutes * 60_000;
+    steady += minutes * 60_000;
+    const { stepped_ms, wrong } = clock.read(undefined);
+    assert.deepEqual([stepped_ms, wrong], [told, told !== 0], `${minutes} minutes on`);
+  }
+  wall -= 60_000;
+  assert.deepEqual([clock.read(undefined).stepped_ms, clock.read(undefined).wrong], [-60_000, true]);
+});
+
+test('a clock that began without a battery is wrong until it is set, and some minutes more', () => {
+  let wall = 0;
+  let steady = 0;
+  const clock = new Clock(() => wall, () => steady);
+  assert.deepEqual([clock.read(undefined).stepped_ms, clock.read(undefined).wrong], [0, true]);
+  wall = Date.UTC(2026, 0);
+  assert.equal(clock.read(undefined).wrong, true);
+  wall += 660_000;
+  steady += 660_000;
+  assert.equal(clock.read(undefined).wrong, false);
 });
 
 test('wrong settings are named', () => {
