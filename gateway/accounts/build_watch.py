@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -56,6 +57,7 @@ class BuildSettings:
         look_s: between looks at whether it does.
         settle_s: what a login page lacks after this is missing.
         trial_s: for a whole trial. A page loads some 20 MB.
+        spread_s: what is added to the first two, by chance: a gateway's accounts must not all open a page at once.
     """
 
     check_s: float = 21_600.0  # 6 h; WhatsApp brings a build every few days
@@ -63,6 +65,16 @@ class BuildSettings:
     look_s: float = 60.0
     settle_s: float = 15.0
     trial_s: float = 120.0
+    spread_s: float = 1800.0  # a trial takes some 10 s: room for dozens of accounts beside each other
+
+    def pause_s(self, chance: float, *, first: bool) -> float:
+        """Return how long it is until a trial.
+
+        Args:
+            chance: uniform in [0, 1).
+            first: whether none was since the page was attached.
+        """
+        return (self.first_s if first else self.check_s) + self.spread_s * chance
 
 
 class BuildWatch:
@@ -101,7 +113,7 @@ class BuildWatch:
         """
         self._worked = await self._load()
         self._show()
-        next_s = time.monotonic() + self._settings.first_s
+        next_s = time.monotonic() + self._settings.pause_s(random.random(), first=True)
         noticed: str | None = None
         while True:
             await self._note(driver)
@@ -109,7 +121,7 @@ class BuildWatch:
             if probe is not None and driver.state is PageState.READY and idle():
                 update = probe.needsUpdate and noticed != probe.waVersion
                 if update or time.monotonic() >= next_s:
-                    next_s = time.monotonic() + self._settings.check_s
+                    next_s = time.monotonic() + self._settings.pause_s(random.random(), first=False)
                     noticed = probe.waVersion if probe.needsUpdate else noticed
                     if await self._try(probe.waVersion, open_trial) and not await renew():
                         next_s = 0.0  # a call came; the trial is done again, since WhatsApp may go on meanwhile

@@ -77,7 +77,7 @@ async def test_a_build_that_breaks_calls_is_not_taken_and_one_that_works_is_when
         await stand_in.post("/settings", link_by_profile=True)
         settings = PageLinkSettings(
             browser=BrowserSettings(), page_url=stand_in.url, local_helper=no_helper, poll_s=0.3, retry_max_s=0.5,
-            builds=BuildSettings(check_s=2.0, first_s=0.1, look_s=0.2, settle_s=2.5),
+            builds=BuildSettings(check_s=2.0, first_s=0.1, look_s=0.2, settle_s=2.5, spread_s=0.0),
         )  # fmt: skip
         config = PageLinkConfig(ACCOUNT, browser.ws_url, None, "127.0.0.1", urlsplit(wasm_url).port or 0)
         link = PageLink(

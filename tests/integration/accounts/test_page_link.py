@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from tests.integration.browser.site import until
 from tests.integration.wasm_server.rig import serve
 from tests.standin.server import StandIn
 from tests.support.chromium import ChromiumProcess, chromium
+from tests.support.ports import free_ports
 from wasm_server.app import create_app
 from wasm_server.build import build, default_directory
 
@@ -55,13 +57,14 @@ async def link(
     *,
     make_leg: LegFactory = WebRtcLeg,
     on_incoming: Callable[[PageCall], None] = lambda call: None,
+    on_change: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[PageLink]:
     """A running page link, with Chrome and the assets found."""
     settings = PageLinkSettings(
         browser=BrowserSettings(), page_url=stand_in.url, local_helper=no_helper, poll_s=0.3, retry_max_s=0.5
     )
     config = PageLinkConfig(AccountId("one"), browser.ws_url, None, "127.0.0.1", wasm_port)
-    found = PageLink(config, settings, side=PagePort(make_leg), on_change=lambda: None, on_incoming=on_incoming)
+    found = PageLink(config, settings, side=PagePort(make_leg), on_change=on_change, on_incoming=on_incoming)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(found.run())
         try:
@@ -127,6 +130,54 @@ async def test_a_page_that_was_at_the_microphone_is_loaded_anew_once_its_call_is
                 await until(told, 10)
                 assert other.page.state == "DETACHED"
                 assert one.line is not None
+
+
+def session_state(one: PageLink) -> str:
+    return one.session.status.state.value
+
+
+async def test_a_page_that_was_there_and_is_gone_is_lost_until_it_is_back(wasm_port: int) -> None:
+    """DETACHED is the page of a Chrome that nobody has reached yet, LOST one that was driven."""
+    states: list[str] = []
+    async with contextlib.AsyncExitStack() as stack:
+        stand_in = await stack.enter_async_context(StandIn())
+        browser = await stack.enter_async_context(chromium(stand_in.flags, port=free_ports()))
+
+        def on_change() -> None:
+            if states[-1:] != [one.page.state]:
+                states.append(one.page.state)
+
+        one = await stack.enter_async_context(link(browser, stand_in, wasm_port, on_change=on_change))
+
+        async def ready() -> bool:
+            return one.page.state == "READY"
+
+        async def lost() -> bool:
+            return one.page.state == "LOST" and one.line is None and "Nothing listens" in one.page.detail
+
+        await until(ready, 30)
+        assert "LOST" not in states
+        states.clear()
+        browser.kill()
+        await until(lost, 15)
+        assert set(states) == {"LOST"}
+        assert session_state(one) == "LOST"
+        async with chromium(stand_in.flags, port=browser.port):
+            await until(ready, 40)
+            assert session_state(one) == "READY"
+
+
+async def test_a_chrome_that_nobody_reached_yet_is_not_lost_but_detached(wasm_port: int) -> None:
+    async with StandIn() as stand_in, chromium(stand_in.flags) as browser:
+        nobody = replace(browser, port=free_ports())
+        async with link(nobody, stand_in, wasm_port) as one:
+
+            async def told() -> bool:
+                return "Nothing listens" in one.page.detail
+
+            await until(told, 10)
+            assert one.page.state == "DETACHED"
+            assert session_state(one) == "DETACHED"
 
 
 class SlowLeg(WebRtcLeg):
