@@ -60,13 +60,13 @@ class DashboardPage:
 
 
 def _policy(request: Request) -> str:
-    """The page may run its own scripts and speak to this host: its API, and by WebSocket the SIP side's ports too."""
+    """The page may run its own scripts and speak to its API; its softphone to any SIP server, unencrypted to this host."""
     name, port = request.headers.get("host", ""), ""
     if ":" in name and not name.endswith("]"):
         name, _, port = name.rpartition(":")
-    sockets = f" ws://{name}:* wss://{name}:*" if _HOST.fullmatch(name) and (not port or port.isdecimal()) else ""
+    sockets = f" ws://{name}:*" if _HOST.fullmatch(name) and (not port or port.isdecimal()) else ""
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-        f"connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"connect-src 'self' wss:{sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )

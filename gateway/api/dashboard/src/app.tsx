@@ -6,6 +6,7 @@ import { Api, ApiError } from './api.ts';
 import { type AnyEvent, EventStream, type StreamState } from './events.ts';
 import type { PlainKey } from './i18n/index.tsx';
 import type { Who } from './session.ts';
+import type { PhoneDesk } from './views/phone/desk.ts';
 
 export interface ViewProps {
   parameters: Record<string, string>;
@@ -31,6 +32,8 @@ export interface App {
   api: Api;
   /** null for an admin key, which has no events. */
   events: EventStream | null;
+  /** The softphone, which outlasts its view; null for an admin key. */
+  phone: PhoneDesk | null;
   who: Who;
   signOut: () => void;
 }

@@ -4,6 +4,7 @@ import { useTongue } from './i18n/index.tsx';
 import { Preferences } from './preferences.tsx';
 import { href, match, usePlace } from './router.ts';
 import { Badge, Button, Title } from './ui/index.tsx';
+import { PhoneBar } from './views/phone/bar.tsx';
 import { views } from './views/index.ts';
 
 /** Header, navigation and the view of the present place. */
@@ -39,6 +40,7 @@ export function Layout() {
       </a>
       <Header views={mine} here={found?.view.under ?? found?.view.path ?? ''} />
       <main id="main" ref={main}>
+        <PhoneBar />
         {found ? (
           <found.view.component key={found.view.path} parameters={found.parameters} query={query} />
         ) : (

@@ -9,6 +9,7 @@ import { Layout } from './layout.tsx';
 import { type SignedIn, load, store } from './session.ts';
 import { SignIn } from './sign_in.tsx';
 import { applyTheme, storedTheme } from './theme.ts';
+import { PhoneDesk } from './views/phone/desk.ts';
 
 function Root() {
   const [signedIn, setSignedIn] = useState(load);
@@ -22,11 +23,15 @@ function Root() {
     if (!signedIn) return null;
     const api = new Api(signedIn.key, () => become(null, 'refused'));
     const events = signedIn.who === 'account' ? new EventStream(api) : null;
-    return { api, events, who: signedIn.who, signOut: () => become(null, 'chosen') };
+    const phone = signedIn.who === 'account' ? new PhoneDesk() : null;
+    return { api, events, phone, who: signedIn.who, signOut: () => become(null, 'chosen') };
   }, [signedIn]);
   useEffect(() => {
     app?.events?.start();
-    return () => app?.events?.close();
+    return () => {
+      app?.events?.close();
+      app?.phone?.close();
+    };
   }, [app]);
   if (!app) return <SignIn refused={refused} onSignIn={(now) => become(now, 'chosen')} />;
   return (

@@ -121,7 +121,7 @@ interface InputProps {
   onChange?: (event: TargetedEvent<HTMLInputElement>) => void;
 }
 
-/** A labelled field with its hint and its fault, both of which a screen reader reads with it. */
+/** A labelled field with its hint and its fault, both of which a screen reader reads with it. A text is the gateway's. */
 export function Field({
   label,
   hint,
@@ -147,7 +147,7 @@ export function Field({
       )}
       {fault && (
         <p class="fault" id={`${id}-fault`}>
-          <Told>{fault}</Told>
+          {typeof fault === 'string' ? <Told>{fault}</Told> : fault}
         </p>
       )}
     </div>
