@@ -60,7 +60,7 @@ class DashboardPage:
 
 
 def _policy(request: Request) -> str:
-    """The page may run its own scripts and speak to its API; its softphone to any SIP server, unencrypted to this host."""
+    """The page may run its own scripts, speak to its API, and to any SIP server: unencrypted to this host only."""
     name, port = request.headers.get("host", ""), ""
     if ":" in name and not name.endswith("]"):
         name, _, port = name.rpartition(":")
