@@ -159,7 +159,7 @@ async def _record_is_heard(page: Page) -> None:
         assert time.monotonic() < deadline, await audio.evaluate("audio => audio.error?.message ?? 'does not play'")
         await asyncio.sleep(0.05)
     await audio.evaluate("audio => audio.pause()")
-    await expect(page.get_by_role("region", name="Quality").first).to_contain_text("MOS")
+    await expect(page.get_by_role("region", name="Quality")).to_contain_text("MOS")
 
 
 async def _ladder_is_read(page: Page) -> None:
@@ -171,8 +171,8 @@ async def _ladder_is_read(page: Page) -> None:
         "SIP, from Ponte to PBX: INVITE",
         "SIP, from PBX to Ponte: 200",
         "SIP, from Ponte to PBX: BYE",
-        "Page, from Ponte to WhatsApp page: ",
-        "Page, from WhatsApp page to Ponte: ",
+        "Page, from Ponte to Page: ",
+        "Page, from Page to Ponte: ",
         "Call, at Ponte: ACTIVE",
     ):
         assert any(wanted in text for text in texts), (wanted, lines)

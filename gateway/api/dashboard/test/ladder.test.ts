@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { clock, LANE_AT, moodOf, rowsOf, type TraceEntry } from '../src/views/ladder/layout.ts';
+import type { TraceEntryView, TraceKind } from '../src/api.gen.ts';
+import { clock, LANE_AT, moodOf, rowsOf } from '../src/views/ladder/layout.ts';
 
-const entry = (at_ms: number, more: Partial<TraceEntry> = {}): TraceEntry => ({
+const entry = (at_ms: number, more: Partial<TraceEntryView> = {}): TraceEntryView => ({
   at_ms,
   from: 'pbx',
   to: 'ponte',
@@ -13,7 +14,7 @@ const entry = (at_ms: number, more: Partial<TraceEntry> = {}): TraceEntry => ({
   ...more,
 });
 
-const trace = (...entries: TraceEntry[]) => ({ call_id: 'a', started_at: '2026-11-23T12:00:00Z', truncated: false, entries });
+const trace = (...entries: TraceEntryView[]) => ({ call_id: 'a', started_at: '2026-11-23T12:00:00Z', truncated: false, entries });
 
 describe('the ladder of a call', () => {
   it('draws an arrow from lane to lane, in its direction, and a note where both are the same', () => {
@@ -38,7 +39,7 @@ describe('the ladder of a call', () => {
   });
 
   it('knows good from bad news, and a challenge from a refusal', () => {
-    const mood = (text: string, kind: TraceEntry['kind'] = 'sip') => moodOf(entry(0, { text, kind }));
+    const mood = (text: string, kind: TraceKind = 'sip') => moodOf(entry(0, { text, kind }));
     assert.deepEqual(
       ['INVITE', '100 Trying', '180', '200 OK', '401', '407 Proxy Authentication Required', '487', '486 Busy Here', '603'].map((text) => mood(text)),
       ['plain', 'plain', 'plain', 'good', 'plain', 'plain', 'plain', 'bad', 'bad'],
@@ -49,6 +50,12 @@ describe('the ladder of a call', () => {
 
   it('writes times to the millisecond', () => {
     assert.deepEqual([0, 7, 1234.4, 59_999, 62_345, 600_000].map(clock), ['0.000', '0.007', '1.234', '59.999', '1:02.345', '10:00.000']);
+  });
+
+  it('says which dialog where there are several', () => {
+    const more = (...legs: string[]) => rowsOf(trace(...legs.map((leg) => entry(0, { leg, detail: 'd' })))).map((row) => row.more);
+    assert.deepEqual(more('1', '1', ''), ['d', 'd', 'd']);
+    assert.deepEqual(more('1', '2', ''), ['#1 · d', '#2 · d', 'd']);
   });
 
   it('of an empty trace makes nothing', () => {

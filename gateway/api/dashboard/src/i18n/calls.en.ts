@@ -117,6 +117,7 @@ export const en = {
   'record.id': 'Id',
   'record.quality': 'Quality',
   'record.figure': 'Figure',
+  'record.figures': 'Figures of both ways',
   'record.codec': 'Codec towards the phone: {codec}.',
   'record.wide': 'MOS is on the scale of wide band, at most 4.5.',
   'record.narrow': 'MOS is on the scale of narrow band, at most 4.41.',
@@ -148,7 +149,7 @@ export const en = {
 
   'lane.pbx': 'PBX',
   'lane.ponte': 'Ponte',
-  'lane.page': 'WhatsApp page',
+  'lane.page': 'Page',
   'ladder.title': 'Call ladder',
   'ladder.lead': 'Each line is a SIP message, something that the page said or was told, or a state of the call.',
   'ladder.seconds': 'Time, s',

@@ -118,6 +118,7 @@ export const pt: Record<keyof typeof en, string> = {
   'record.id': 'Id',
   'record.quality': 'Qualidade',
   'record.figure': 'Medida',
+  'record.figures': 'Medidas dos dois sentidos',
   'record.codec': 'Codec para o telefone: {codec}.',
   'record.wide': 'O MOS está na escala de banda larga, no máximo 4,5.',
   'record.narrow': 'O MOS está na escala de banda estreita, no máximo 4,41.',

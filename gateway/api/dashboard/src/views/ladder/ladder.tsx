@@ -1,11 +1,12 @@
 /** A call's ladder: what SIP and the page said, on one time line. One list, which a screen reader reads line by line. */
+import type { Lane, TraceKind, TraceView } from '../../api.gen.ts';
 import { useApp, useEvents, useLoad } from '../../app.tsx';
 import { type PlainKey, useTongue } from '../../i18n/index.tsx';
 import { Busy, Card, Fault, Notice } from '../../ui/index.tsx';
-import { clock, type Kind, type Lane, LANE_AT, LANES, type Row, rowsOf, type Trace } from './layout.ts';
+import { clock, LANE_AT, LANES, type Row, rowsOf } from './layout.ts';
 
 const LANE: Readonly<Record<Lane, PlainKey>> = { pbx: 'lane.pbx', ponte: 'lane.ponte', page: 'lane.page' };
-const KIND: Readonly<Record<Kind, PlainKey>> = {
+const KIND: Readonly<Record<TraceKind, PlainKey>> = {
   sip: 'ladder.kind.sip',
   page: 'ladder.kind.page',
   media: 'ladder.kind.media',
@@ -16,7 +17,7 @@ export function Ladder({ callId }: { callId: string }) {
   const { t } = useTongue();
   const { api } = useApp();
   const { data, error, reload } = useLoad(
-    (signal) => api.get<Trace>(`/calls/${encodeURIComponent(callId)}/trace`, { signal }),
+    (signal) => api.get<TraceView>(`/calls/${encodeURIComponent(callId)}/trace`, { signal }),
     [callId],
   );
   useEvents(['call.state', 'call.ended', 'call.recording', 'audio.one_way'], (event) => {
@@ -34,7 +35,7 @@ export function Ladder({ callId }: { callId: string }) {
   );
 }
 
-function Rungs({ trace }: { trace: Trace }) {
+function Rungs({ trace }: { trace: TraceView }) {
   const { t } = useTongue();
   return (
     <div class="ladder">
@@ -57,7 +58,7 @@ function Rungs({ trace }: { trace: Trace }) {
   );
 }
 
-function Rung({ row: { entry, shape, mood, pause_ms } }: { row: Row }) {
+function Rung({ row: { entry, shape, mood, pause_ms, more } }: { row: Row }) {
   const { t, number } = useTongue();
   const where =
     shape.form === 'note'
@@ -75,14 +76,17 @@ function Rung({ row: { entry, shape, mood, pause_ms } }: { row: Row }) {
           {shape.form === 'arrow' && <Arrow from={shape.from} to={shape.to} />}
           {shape.form === 'note' && <circle class="dot" cx={`${shape.at}%`} cy="26" r="4" />}
         </svg>
-        <span class="rung-text" style={{ left: `${shape.form === 'arrow' ? shape.middle : shape.at}%` }}>
+        <span
+          class={`rung-text ${shape.form === 'note' ? `at-${entry.from}` : ''}`}
+          style={{ left: `${shape.form === 'arrow' ? shape.middle : shape.at}%` }}
+        >
           <span class="unseen">{`${t(KIND[entry.kind])}, ${where}: `}</span>
           <span lang="en">{entry.text}</span>
         </span>
       </div>
-      {entry.detail !== '' && (
+      {more !== '' && (
         <span class="rung-detail" lang="en">
-          {entry.detail}
+          {more}
         </span>
       )}
     </li>

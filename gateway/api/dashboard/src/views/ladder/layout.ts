@@ -1,27 +1,7 @@
 /** The rows of a call's ladder, out of its trace. Pure. */
+import type { Lane, TraceEntryView, TraceView } from '../../api.gen.ts';
 
-export const LANES = ['pbx', 'ponte', 'page'] as const;
-export type Lane = (typeof LANES)[number];
-export type Kind = 'sip' | 'page' | 'media' | 'call';
-
-/** One entry of `GET /calls/{id}/trace`. */
-export interface TraceEntry {
-  readonly at_ms: number;
-  readonly from: Lane;
-  readonly to: Lane;
-  readonly kind: Kind;
-  readonly text: string;
-  readonly detail: string;
-  readonly leg: string;
-}
-
-/** The answer of `GET /calls/{id}/trace`. */
-export interface Trace {
-  readonly call_id: string;
-  readonly started_at: string;
-  readonly truncated: boolean;
-  readonly entries: readonly TraceEntry[];
-}
+export const LANES: readonly Lane[] = ['pbx', 'ponte', 'page'];
 
 /** Where something is across the ladder, in percent of its width. */
 export const LANE_AT: Readonly<Record<Lane, number>> = { pbx: 15, ponte: 50, page: 85 };
@@ -34,11 +14,13 @@ export type Shape =
 export type Mood = 'good' | 'bad' | 'plain';
 
 export interface Row {
-  readonly entry: TraceEntry;
+  readonly entry: TraceEntryView;
   readonly shape: Shape;
   readonly mood: Mood;
   /** Milliseconds since the row before, where that is long enough to be worth a word; else null. */
   readonly pause_ms: number | null;
+  /** What else there is to say: which of several SIP dialogs, and the entry's detail. */
+  readonly more: string;
 }
 
 const PAUSE_MS = 1000; // what a person notices as waiting
@@ -47,7 +29,7 @@ const PAUSE_MS = 1000; // what a person notices as waiting
  * What an entry says of the call: a SIP status of 400 or more is bad news, but a challenge (401, 407) is how digest
  * begins, and 487 is the answer to what was cancelled.
  */
-export function moodOf(entry: TraceEntry): Mood {
+export function moodOf(entry: TraceEntryView): Mood {
   if (entry.kind === 'sip') {
     const status = /^([1-6]\d\d)\b/.exec(entry.text);
     if (status === null) return 'plain';
@@ -60,19 +42,22 @@ export function moodOf(entry: TraceEntry): Mood {
   return 'plain';
 }
 
-function shapeOf(entry: TraceEntry): Shape {
+function shapeOf(entry: TraceEntryView): Shape {
   const from = LANE_AT[entry.from];
   const to = LANE_AT[entry.to];
   return from === to ? { form: 'note', at: from } : { form: 'arrow', from, to, middle: (from + to) / 2 };
 }
 
 /** The rows from first to last; entries of the same instant keep their order. */
-export function rowsOf(trace: Trace): Row[] {
+export function rowsOf(trace: TraceView): Row[] {
   const entries = [...trace.entries].sort((one, other) => one.at_ms - other.at_ms);
+  const several = new Set(entries.map((entry) => entry.leg).filter((leg) => leg !== '')).size > 1;
   return entries.map((entry, index) => {
     const before = entries[index - 1];
     const waited = before === undefined ? 0 : entry.at_ms - before.at_ms;
-    return { entry, shape: shapeOf(entry), mood: moodOf(entry), pause_ms: waited >= PAUSE_MS ? waited : null };
+    const leg = several && entry.leg !== '' ? `#${entry.leg}` : '';
+    const more = [leg, entry.detail].filter((one) => one !== '').join(' · ');
+    return { entry, shape: shapeOf(entry), mood: moodOf(entry), pause_ms: waited >= PAUSE_MS ? waited : null, more };
   });
 }
 

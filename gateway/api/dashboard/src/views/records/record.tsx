@@ -110,7 +110,7 @@ function Figures({ quality }: { quality: Quality }) {
         {t('record.codec', { codec: quality.codec ?? '–' })}{' '}
         {quality.wa_to_sip.scale === 'wide' ? t('record.wide') : quality.wa_to_sip.scale === 'narrow' ? t('record.narrow') : ''}
       </p>
-      <Table caption={t('record.quality')} heads={[t('record.figure'), t('way.wa_to_sip'), t('way.sip_to_wa')]}>
+      <Table caption={t('record.figures')} heads={[t('record.figure'), t('way.wa_to_sip'), t('way.sip_to_wa')]}>
         {FIGURES.map((figure) => (
           <tr key={figure[0]}>
             <th scope="row">{t(figure[1])}</th>
