@@ -10,6 +10,7 @@ import structlog
 
 from gateway.accounts.call_path import Trouble
 from gateway.accounts.call_quality import quality_of
+from gateway.accounts.call_spans import spans_of
 from gateway.bridge.call import Call
 from gateway.bridge.call_trace import CallTrace
 from gateway.bridge.recording import Told
@@ -21,6 +22,7 @@ from gateway.domain.trace import TraceKind
 from gateway.events.hub import EventHub
 from gateway.events.models import AudioOneWay, CallEnded, CallIncoming, CallRecording, CallStateChanged
 from gateway.ops.metrics import Metrics
+from gateway.ops.spans import TellSpans
 from gateway.store.calls import CallRecord, merge_record
 from gateway.store.journal import Journal
 from gateway.store.traces import merge_trace
@@ -36,9 +38,13 @@ class CallBook:
         journal: the store's journal.
         metrics: the process's metrics.
         events: where it is told of.
+        tell_spans: sends calls as traces.
     """
 
-    def __init__(self, journal: Journal, metrics: Metrics, events: EventHub) -> None:
+    def __init__(
+        self, journal: Journal, metrics: Metrics, events: EventHub, tell_spans: TellSpans = lambda call: None
+    ) -> None:
+        self._tell_spans = tell_spans
         self._journal = journal
         self._metrics = metrics
         self._events = events
@@ -64,6 +70,10 @@ class CallBook:
         self._save_trace(call.call_id, call.trace)
         call.trace.when_late(partial(self._save_trace, call.call_id, call.trace))
         self._events.publish(call.account_id, _ended(call))  # after the record: the journal keeps the order
+        try:
+            self._tell_spans(spans_of(call))
+        except Exception:
+            self._log.exception("call_not_traced", call_id=call.call_id)  # a library's fault is not the call's
 
     def recording(self, call: Call, told: Told) -> None:
         """Write down and tell what becomes of the recording of *call*."""

@@ -35,6 +35,7 @@ from gateway.media.rtpengine.plane import RtpenginePlane, RtpengineSettings
 from gateway.media.rtpengine.room import Interfaces
 from gateway.ops.health import Health
 from gateway.ops.metrics import Metrics
+from gateway.ops.spans import TellSpans, open_spans
 from gateway.sip.figures import mirror_counts
 from gateway.sip.stack import SipStack
 from gateway.store.store import Store
@@ -52,7 +53,8 @@ async def open_accounts(
         await asyncio.to_thread(load_sound, settings.recording_sound)  # a file that cannot be read stops the start
     async with (
         _media_plane(settings, metrics, health) as media,
-        _running(settings, store, metrics, events, media) as registry,
+        open_spans(settings.traces) as tell_spans,
+        _running(settings, store, metrics, events, media, tell_spans) as registry,
     ):
         yield registry
 
@@ -104,7 +106,7 @@ def plane_settings(settings: Settings) -> PlaneSettings:
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, store: Store, metrics: Metrics, events: EventHub, media: MediaPlane
+    settings: Settings, store: Store, metrics: Metrics, events: EventHub, media: MediaPlane, tell_spans: TellSpans
 ) -> AsyncIterator[AccountRegistry]:
     """Run the stored accounts on a media plane."""
     sip = SipStack(stack_settings(settings))
@@ -116,7 +118,7 @@ async def _running(
             sip=sip,
             media=media,
             events=events,
-            book=CallBook(store.journal, metrics, events),
+            book=CallBook(store.journal, metrics, events, tell_spans),
             page=page_link_settings(settings, metrics),
             builds=store.builds,
             recording=lambda account: recording_rule(settings, account),

@@ -54,11 +54,19 @@ class CallLimits:
 
 @dataclass(slots=True)
 class CallTimes:
-    """When things happened, in UTC; None where they did not."""
+    """When things happened, in UTC; None where they did not.
+
+    Attributes:
+        picked_up: when a phone that we rang answered, and the page is asked to.
+        answered: when both sides could hear each other.
+        closing: when the end began to be told.
+    """
 
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     ringing: datetime | None = None
+    picked_up: datetime | None = None
     answered: datetime | None = None
+    closing: datetime | None = None
     ended: datetime | None = None
 
 
@@ -146,6 +154,8 @@ class Call:
             case CallState.ACTIVE:
                 self.times.answered = now
                 self.active.set()
+            case CallState.ENDING:
+                self.times.closing = now
             case CallState.ENDED:
                 self.times.ended = now
             case _:

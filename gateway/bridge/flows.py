@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvents, leg_events
@@ -66,6 +67,7 @@ async def join(call: Call, page: PageCall, events: LegEvents, endpoint: Endpoint
         events: of both legs.
         endpoint: the account's SIP side, for a transfer.
     """
+    call.times.picked_up = datetime.now(UTC)
     await call.media.start_page()  # first: it ends a test of the sound, which the phone must not hear
     call.media.connect()
     call.page_answered = True
@@ -160,6 +162,7 @@ async def dial_on(call: Call, events: LegEvents, driver: PageDriver, number: str
         number: digits of the E.164 number without ``+``.
         endpoint: the account's SIP side, for a transfer.
     """
+    call.times.picked_up = datetime.now(UTC)
     await call.media.start_page()
     call.media.connect()
     try:

@@ -129,8 +129,8 @@ def _did_you_mean(name: str, *, upper: bool = False) -> str:
 
 
 def child_environment() -> dict[str, str]:
-    """Return this process's environment without Ponte's own variables, for a child that needs none of its secrets."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
+    """Return this process's environment for a child that needs no secrets: nothing of Ponte's own, none of OTEL_*."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith((ENV_PREFIX, "OTEL_"))}
 
 
 def flag_of(name: str) -> str:

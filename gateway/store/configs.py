@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,19 +19,37 @@ from gateway.store.models import AccountRow, BridgeConfigRow
 from gateway.store.secrets import SecretBox
 
 _SEALED: Final = frozenset({"sip_pass", "sip_listen_secret", "chrome_remote_url", "node_remote_helper"})
+_KNOWN_S: Final = 1.0  # how long it is believed that a bridge is on, also where another process changes it
+_MAX_KNOWN: Final = 1000
 
 
 class BridgeConfigs:
     """The stored bridge configurations."""
 
-    def __init__(self, database: Database, box: SecretBox) -> None:
+    def __init__(self, database: Database, box: SecretBox, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._box = box
+        self._clock = clock
+        self._changes = 0
+        self._known: dict[AccountId, tuple[bool, float]] = {}  # whether it is on, and until when that is believed
 
     async def enabled(self, account: AccountId) -> bool:
-        """Return whether the account's bridge is on; opens no secret."""
+        """Return whether the account's bridge is on; opens no secret.
+
+        It is read once a second at most, so that a client that asks for the status often costs the calls nothing.
+        """
+        known = self._known.get(account)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
         query = sa.select(BridgeConfigRow.enabled).where(BridgeConfigRow.account_id == account)
-        return bool(await self._database.read(lambda session: session.scalar(query)))
+        asked_s = self._clock()
+        before = self._changes
+        enabled = bool(await self._database.read(lambda session: session.scalar(query)))
+        if before == self._changes:  # else it may have been read before the change
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[account] = enabled, asked_s + _KNOWN_S
+        return enabled
 
     async def load(self, account: AccountId) -> BridgeConfig | None:
         """Return the account's configuration, None where it was never configured.
@@ -69,7 +89,10 @@ class BridgeConfigs:
                 raise AccountRemoved  # while the change was on its way: its secrets must not come back
             session.merge(BridgeConfigRow(**columns))
 
-        await self._database.write(work)
+        try:
+            await self._database.write(work)
+        finally:
+            self._forget()
 
     async def delete(self, account: AccountId) -> None:
         """Take the account's configuration out, as if it had never been configured."""
@@ -77,7 +100,14 @@ class BridgeConfigs:
         def work(session: Session) -> None:
             session.execute(sa.delete(BridgeConfigRow).where(BridgeConfigRow.account_id == account))
 
-        await self._database.write(work)
+        try:
+            await self._database.write(work)
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._changes += 1
+        self._known.clear()
 
     def _from_row(self, row: BridgeConfigRow) -> BridgeConfig:
         values: dict[str, object] = {}

@@ -104,7 +104,7 @@ class Ponte:
         return ""
 
     @contextlib.asynccontextmanager
-    async def started(self, folder: Path, calls: int) -> AsyncIterator[Candidate]:
+    async def started(self, folder: Path, calls: int) -> AsyncIterator[_Ponte]:
         """See `Kind`."""
         async with asked("tests.bench.load.ponte", *self._arguments) as host:
             yield _Ponte(host, (await host.ask("pid"))["pid"])
@@ -113,20 +113,20 @@ class Ponte:
 class _Ponte:
     def __init__(self, host: Asked, pid: int) -> None:
         self.pid: int | None = pid
-        self._host = host
+        self.host = host
 
     async def join(self, load: Asked, call: int) -> None:
-        offers = await self._host.ask("open", call=call)
+        offers = await self.host.ask("open", call=call)
         phone = (await load.ask("phone", call=call))["sdp"]
         await load.ask("phone_target", call=call, sdp=offers["phone"])
         page = (await load.ask("page_answer", call=call, sdp=offers["page"]))["sdp"]
-        await self._host.ask("accept", call=call, phone=phone, page=page)
+        await self.host.ask("accept", call=call, phone=phone, page=page)
 
     async def settle(self) -> None:
-        await self._host.ask("connected")
+        await self.host.ask("connected")
 
     async def told(self) -> dict[str, Any]:
-        return await self._host.ask("stats")
+        return await self.host.ask("stats")
 
 
 class Rtpengine:

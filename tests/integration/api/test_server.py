@@ -119,6 +119,18 @@ async def test_a_large_body_gets_its_answer_whatever_its_framing(api: Api) -> No
             assert b"64 KiB" in rest
 
 
+async def test_an_answer_waits_for_no_acknowledgement(api: Api) -> None:
+    server = ApiServer(create_app(api.deps), "127.0.0.1", 0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.run())
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+            assert (await client.get("/livez")).status_code == 200
+            [connection] = server._server.server_state.connections
+            accepted = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        server.stop()
+
+
 async def test_garbage_does_not_stop_the_server(api: Api) -> None:
     async with served(api) as port:
         for garbage in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nHost x\r\n\r\n"):

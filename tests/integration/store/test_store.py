@@ -343,3 +343,25 @@ async def test_a_key_that_another_process_revokes_is_refused_within_a_second(sto
     now_s = time.monotonic() + 1.01
     store.keys._clock = lambda: now_s
     assert await store.keys.authenticate(plain) is None
+
+
+async def test_a_bridge_that_is_turned_off_is_off_at_once_and_within_a_second_elsewhere(
+    store: Store, settings: Settings
+) -> None:
+    key, _ = await store.keys.create("acme")
+    account = key.account.id
+    other = await Store.open(settings)
+    try:
+        await store.configs.save(account, FULL)
+        assert await store.configs.enabled(account) is await other.configs.enabled(account) is True
+        await store.configs.save(account, replace(FULL, enabled=False))
+        assert await store.configs.enabled(account) is False
+        now_s = time.monotonic() + 1.01
+        other.configs._clock = lambda: now_s
+        assert await other.configs.enabled(account) is False
+        await store.configs.save(account, FULL)
+        assert await store.configs.enabled(account) is True
+        await store.configs.delete(account)
+        assert await store.configs.enabled(account) is False
+    finally:
+        await other.close()
