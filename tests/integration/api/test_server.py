@@ -126,7 +126,7 @@ async def test_an_answer_waits_for_no_acknowledgement(api: Api) -> None:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
             assert (await client.get("/livez")).status_code == 200
             [connection] = server._server.server_state.connections
-            accepted = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+            accepted = connection.transport.get_extra_info("socket")
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         server.stop()
 
