@@ -98,6 +98,7 @@ class WorldOptions:
         codec: the only one that the phone speaks.
         media: what carries the audio, as ``PONTE_MEDIA``.
         environment: more settings of the gateway.
+        gateway_prefix: what starts the gateway's command, if that is not to be started by itself.
         far: the host of Chromium, helper and stand-in, if not this one.
     """
 
@@ -113,6 +114,7 @@ class WorldOptions:
     media: str = "built-in"
     environment: Mapping[str, str] = field(default_factory=dict)
     far: FarHost | None = None
+    gateway_prefix: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ async def world(options: WorldOptions, say: Callable[[str], None]) -> AsyncItera
             }
         say("gateway and wasm server")
         key = await _create_key(options, env)
-        argv = [sys.executable, "-m", "gateway.cli", "serve"]
+        argv = [*options.gateway_prefix, sys.executable, "-m", "gateway.cli", "serve"]
 
         async def start_gateway(log: str) -> Process:
             process = await stack.enter_async_context(

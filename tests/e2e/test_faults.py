@@ -458,21 +458,3 @@ async def test_the_gateway_is_killed_in_a_call(here: World) -> None:
     mark = await in_call(third)  # in a page that was taken again twice
     await here.far_end.hang_up()
     await here.phone.wait_event("CALL_CLOSED", since=mark, timeout_s=10)
-
-
-async def test_a_stop_lets_the_call_in_progress_end(tmp_path: Path) -> None:
-    options = WorldOptions(tmp_path, Ports.free(), with_helper=False, tap=False)
-    async with world(options, print) as here:
-        await here.configure(await here.configuration())
-        await ready_again(here)
-        mark = here.phone.mark()
-        await here.far_end.ring("+5511988887777", name="Maria")
-        await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
-        here.gateway.signal(signal.SIGTERM)
-        async with trunk_caller(here) as caller:
-            failed = await outcome(caller.invite(user=NUMBER, sdp=OFFER, caller=Caller("1000")))
-        assert isinstance(failed, Failed)
-        assert failed.status == 503
-        assert here.gateway.alive()
-        await here.phone.hang_up()
-        await here.gateway.wait_for(lambda: not here.gateway.alive(), what="end", timeout_s=10)
