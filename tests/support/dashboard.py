@@ -37,12 +37,14 @@ class Gateway:
         url: where its API and dashboard are.
         key: of the account ``acme``.
         admin_key: of who runs it.
+        wasm_port: of its wasm server.
         sip_port: free, for the listener.
     """
 
     url: str
     key: str
     admin_key: str
+    wasm_port: int
     sip_port: int
 
 
@@ -76,7 +78,7 @@ async def gateway_alone(folder: Path, environment: Mapping[str, str] | None = No
     argv = [sys.executable, "-m", "gateway.cli", "serve"]
     async with running("gateway", argv, log=folder / "gateway.log", env=env, cwd=ROOT) as process:
         await process.wait_line(lambda line: '"ready"' in line and line.startswith("{"), what="ready", timeout_s=40)
-        yield Gateway(f"http://{LOOPBACK}:{first}", key, admin_key, first + 2)
+        yield Gateway(f"http://{LOOPBACK}:{first}", key, admin_key, first + 1, first + 2)
 
 
 @dataclass(slots=True)
