@@ -40,7 +40,7 @@ async def world(stack: AsyncExitStack, folder: Path) -> tuple[StandIn, ChromiumP
     await asyncio.to_thread(build)  # `.ci/install` did both; where that was not run yet, it is done now
     await asyncio.to_thread(build_wasm, default_directory())
     stand_in = await stack.enter_async_context(StandIn())
-    await stand_in.post("/settings", logged_in=False, qr_rotate_ms=4000)
+    await stand_in.post("/settings", logged_in=False, qr_rotate_ms=2500)
     chrome = await stack.enter_async_context(chromium(stand_in.flags))
     gateway = await stack.enter_async_context(gateway_alone(folder, {"PONTE_PAGE_URL": stand_in.url}))
     async with httpx2.AsyncClient(base_url=gateway.url, headers={"Authorization": f"Bearer {gateway.key}"}) as client:
