@@ -280,7 +280,8 @@ class RtpSession:
             packet = self.tap.passed("wa_to_sip", codec, packet, time.monotonic())
         self._ears.sip_went(packet)
         if self._pack is None:
-            self._send(packet)
+            if (cause := self.link.send(packet)) is not None:
+                self._to_sip.drop(cause)
             return
         for packed in self._pack.feed(packet, self._sent_codecs.get(packet[1] & 0x7F)):
             self._send(packed)

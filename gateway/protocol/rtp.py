@@ -133,15 +133,19 @@ class Reception:
 
     Args:
         clock_rate_hz: RTP timestamp units per second.
+
+    Attributes:
+        clock_rate_hz: timestamp units per second of the packets that come; changed by `use_clock` alone.
     """
 
     __slots__ = (
-        "_base", "_before", "_clock_rate_hz", "_cycles", "_expected_prior", "_jitter", "_jump", "_received_prior",
-        "_timed_at_s", "_transit", "changes", "gaps", "last_at_s", "octets", "packets", "sequence", "ssrc", "timestamp",
+        "_base", "_before", "_cycles", "_expected_prior", "_jitter", "_jump", "_received_prior", "_timed_at_s",
+        "_transit", "changes", "clock_rate_hz", "gaps", "last_at_s", "octets", "packets", "sequence", "ssrc",
+        "timestamp",
     )  # fmt: skip
 
     def __init__(self, clock_rate_hz: int = 8000) -> None:
-        self._clock_rate_hz = clock_rate_hz
+        self.clock_rate_hz = clock_rate_hz
         self._jump = TIMESTAMP_JUMP_S * clock_rate_hz
         self.ssrc: int | None = None
         self.sequence = 0  # highest of this source
@@ -160,14 +164,9 @@ class Reception:
         self._expected_prior = 0
         self._received_prior = 0
 
-    @property
-    def clock_rate_hz(self) -> int:
-        """Timestamp units per second of the packets that come."""
-        return self._clock_rate_hz
-
     def use_clock(self, clock_rate_hz: int) -> None:
         """Take timestamps to count by another clock from now on (RFC 7160); what two clocks tell cannot be compared."""
-        self._clock_rate_hz = clock_rate_hz
+        self.clock_rate_hz = clock_rate_hz
         self._jump = TIMESTAMP_JUMP_S * clock_rate_hz
         self._transit = None
         self._jitter = 0.0
@@ -196,7 +195,7 @@ class Reception:
             if ahead < MAX_DROPOUT:
                 if timed and ahead and self._transit is not None:
                     step = ((timestamp - self.timestamp + 0x80000000) & _MASK32) - 0x80000000
-                    if step < 0 or step > (now_s - self._timed_at_s) * self._clock_rate_hz + self._jump:
+                    if step < 0 or step > (now_s - self._timed_at_s) * self.clock_rate_hz + self._jump:
                         self._restart(sequence, ssrc)
                         fresh = True
                 if ahead > 1:
@@ -211,7 +210,7 @@ class Reception:
         self.octets += octets
         self.last_at_s = now_s
         if timed:
-            transit = now_s * self._clock_rate_hz - timestamp
+            transit = now_s * self.clock_rate_hz - timestamp
             if self._transit is not None and not fresh:
                 change = abs(transit - self._transit)
                 if change < 0x7FFFFFFF:  # else the timestamp wrapped between the two
@@ -266,7 +265,7 @@ class Reception:
     @property
     def jitter_ms(self) -> float:
         """Interarrival jitter in milliseconds."""
-        return self._jitter * 1000 / self._clock_rate_hz
+        return self._jitter * 1000 / self.clock_rate_hz
 
     def take_fraction_lost(self) -> int:
         """Return the share of packets lost since the last call, in 1/256 (RFC 3550 A.3)."""

@@ -106,6 +106,9 @@ class IcePath:
         self.ice = RTCIceTransport(self._gatherer)
         self._addresses = addresses
         self._watch = watch or LoopWatch()
+        self._pair: Any = None  # that packets go over, as aioice chose it
+        self._send_now: Callable[[bytes, tuple[str, int]], bool]
+        self._to: tuple[str, int]
         _need(self._connection, "get_component_candidates")
         self._connection.get_component_candidates = self._gather
 
@@ -222,13 +225,21 @@ class IcePath:
     def send(self, protect: Callable[[bytes], bytes], packet: bytes) -> bool:
         """Encrypt and send *packet* over the chosen pair; false where it was dropped."""
         pair = self._connection._nominated.get(1)
+        if pair is not self._pair:
+            self._follow(pair)
         if pair is None:
             return False
         try:
             protected = protect(packet)
         except (SrtpError, ValueError):
             return False
-        return bool(pair.protocol.transport.send_now(protected, pair.remote_addr))
+        return self._send_now(protected, self._to)
+
+    def _follow(self, pair: Any) -> None:
+        """Send over *pair* from now on; it makes its address anew whenever it is asked, so it is asked once."""
+        self._pair = pair
+        if pair is not None:
+            self._send_now, self._to = pair.protocol.transport.send_now, pair.remote_addr
 
     async def close(self) -> None:
         """Close the sockets, though the caller is cancelled meanwhile."""

@@ -4,6 +4,10 @@ Candidates: Ponte's media plane, Debian's rtpengine without its kernel module, D
 run is a fresh process with 20 or 50 calls, 50 packets per second both ways, sends spread over the 20 ms; the candidates
 take turns, in another order each round. `direct` is the same load with nothing between the two ends.
 
+The generator offers each candidate the same SRTP suites, AES-256-GCM first; the note of its CPU says which one it took.
+None is bound to a processor. All packets stay on this machine: on 127.0.0.1, but for Janus, which takes no calls there,
+towards the page on the machine's own address.
+
 - `cpu`: user and system time of all threads of the candidate, by /proc, for a second of one call: 100 packets that came
   through. What the kernel does for a packet on loopback in the name of whoever sends it is in there, the same for each.
 - `added`: from just before a packet is encrypted and sent until the kernel has it for the other end, less the median of
@@ -69,7 +73,10 @@ def _tell(section: Section, kind: Kind, calls: int, runs: dict[tuple[str, int], 
     limits: dict[str, Any] = {"p50": {}, "p99": {}}
     if ours and calls == max(CALLS):
         limits = {"p50": {"bar": 0.5}, "p99": {"bar": 5.0}}
-    section.add(f"cpu_{calls}_{name}", titles["cpu"], [one.cpu_ms_per_call_s for one in own], "ms")
+    suites = ", ".join(sorted({one.load["srtp"] for one in own}))
+    section.add(
+        f"cpu_{calls}_{name}", titles["cpu"], [one.cpu_ms_per_call_s for one in own], "ms", note=f"SRTP: {suites}"
+    )
     for point in ("p50", "p99"):
         values = [one.load[f"{point}_ms"] - least for one, least in zip(own, floor, strict=True)]
         section.add(f"added_{point}_{calls}_{name}", titles[f"added_{point}"], values, "ms", **limits[point])

@@ -64,6 +64,12 @@ class Page:
         """Return aioice's chosen pair."""
         return self.transports.path._connection._nominated[1]
 
+    def suite(self) -> str:
+        """Return the SRTP suite that DTLS chose: what it costs is in the candidate's CPU time."""
+        connection = self.transports.dtls._ssl
+        assert connection is not None
+        return connection.get_selected_srtp_profile().decode()
+
     def socket(self) -> socket.socket:
         """Return the socket of that pair."""
         found: socket.socket = self.pair().protocol.transport.get_extra_info("socket")
@@ -193,7 +199,8 @@ class Generator:
             carried = await asyncio.to_thread(self._native.run, ends, round(seconds * _PER_S))
         if keep is not None:
             np.save(keep, carried.delay_ms)
-        return figures(carried)
+        suites = sorted({page.suite() for page in pages if page is not None})
+        return {**figures(carried), "srtp": ", ".join(suites)}
 
     def _other(self, stream: int, data: bytes, address: tuple[str, int]) -> None:
         """Give aioice what is its own: checks of consent, and DTLS. Called in the thread of the loop in C."""
