@@ -63,6 +63,20 @@ class WorkletAnswers:
                 "ServiceWorker.setForceUpdateOnPageLoad", {"forceUpdateOnPageLoad": False}, session_id=session_id
             )
 
+    async def leave(self, session_id: str) -> None:
+        """End the sessions of the page's service workers before its own ends, so that Chrome can be told to keep them.
+
+        Args:
+            session_id: of the page.
+
+        Raises:
+            Unavailable: the page is gone.
+        """
+        with contextlib.suppress(CdpError):
+            off: dict[str, object] = {"autoAttach": False, "waitForDebuggerOnStart": False, "flatten": True}
+            await self._cdp.send("Target.setAutoAttach", off, session_id=session_id, timeout_s=2)
+        await self.keep_workers(session_id)
+
     def _paused(self, params: dict[str, Any], session_id: str | None) -> None:
         if session_id in self._sessions:
             self._cdp.spawn(self._answer(params, session_id), "page-fetch")

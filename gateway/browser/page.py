@@ -14,6 +14,7 @@ import structlog
 from gateway.browser.adopting import adopt, touched_microphone
 from gateway.browser.answering import WorkletAnswers
 from gateway.browser.cdp import CdpConnection
+from gateway.browser.documents import Documents
 from gateway.browser.errors import CdpError, HelperError, PageError, PageGone, PageOwned
 from gateway.browser.helper import HelperClient
 from gateway.browser.inject import (
@@ -30,7 +31,6 @@ from gateway.browser.inject import (
 from gateway.domain.errors import Unavailable
 
 _MAX_EVENTS: Final = 1000  # a call makes about ten; more at once is a page gone wild
-_MAX_EVENT_CHARS: Final = 256 * 1024
 _RETURN_S: Final = 10.0  # a page may be sent on by way of another site
 _GONE_WORDS: Final = (
     "navigated or closed",
@@ -82,7 +82,14 @@ class PageTarget:
         self._leave_windows: Callable[[], None] = _ignore
         self._lost = asyncio.Event()
         self._detached_already = False
-        self._contexts: set[object] = set()
+        self._documents = Documents(
+            cdp,
+            target_id=target_id,
+            session_id=session_id,
+            origin=injection.origin,
+            on_event=self._handle_event,
+            on_left=self._left,
+        )
         self._first_document = asyncio.Event()
         self._opened = False
         self._failure = ""
@@ -93,10 +100,7 @@ class PageTarget:
         self._kept: deque[Callable[[], None]] = deque(maxlen=_MAX_EVENTS)
         self._log = structlog.get_logger("gateway.browser.page").bind(target_id=target_id)
         self._unsubscribers = [
-            cdp.on("Runtime.executionContextCreated", self._context_created),
-            cdp.on("Runtime.executionContextDestroyed", self._context_destroyed),
-            cdp.on("Runtime.executionContextsCleared", self._contexts_cleared),
-            cdp.on("Runtime.bindingCalled", self._binding_called),
+            self._documents.subscribe(),
             self._answers.subscribe(),
             cdp.on("Target.attachedToTarget", self._attached),
             cdp.on("Target.detachedFromTarget", self._detached),
@@ -226,6 +230,7 @@ class PageTarget:
             release: dict[str, object] = {"expression": self._injection.claim.release()}
             with contextlib.suppress(Unavailable, CdpError):
                 await self._cdp.send("Runtime.evaluate", release, session_id=self.session_id, timeout_s=2)
+                await self._answers.leave(self.session_id)
             self._lose("The gateway let go of the page")
             await self._detach()
 
@@ -347,43 +352,10 @@ class PageTarget:
 
     # ---- CDP events; synchronous
 
-    def _binding_called(self, params: dict[str, Any], session_id: str | None) -> None:
-        if session_id != self.session_id or params.get("name") != BINDING:
-            return
-        # The binding exists in every frame of the page's process; only the top document of the origin may speak.
-        if params.get("executionContextId") not in self._contexts:
-            return
-        payload = params.get("payload")
-        if not isinstance(payload, str) or len(payload) > _MAX_EVENT_CHARS:
-            return
-        try:
-            event = json.loads(payload)
-        except ValueError:
-            return
-        if isinstance(event, dict) and isinstance(event.get("type"), str):
-            self._handle_event(event)
-
-    def _context_created(self, params: dict[str, Any], session_id: str | None) -> None:
-        context = params.get("context")
-        if session_id != self.session_id or not isinstance(context, dict):
-            return
-        about = context.get("auxData") or {}
-        # The top frame's id is the target's.
-        is_ours = about.get("isDefault") is True and about.get("frameId") == self.target_id
-        if is_ours and context.get("origin") == self._injection.origin:
-            self._contexts.add(context.get("id"))
-        elif is_ours and self._opened:
-            # Another site, or Chrome's error page: what the last document held is gone.
+    def _left(self) -> None:
+        if self._opened:  # what the last document held is gone
             self._keep(self._tell_document)
             self._cdp.spawn(self._wait_for_return(), "page-return")
-
-    def _context_destroyed(self, params: dict[str, Any], session_id: str | None) -> None:
-        if session_id == self.session_id:
-            self._contexts.discard(params.get("executionContextId"))
-
-    def _contexts_cleared(self, _: dict[str, Any], session_id: str | None) -> None:
-        if session_id == self.session_id:
-            self._contexts.clear()
 
     def _attached(self, params: dict[str, Any], session_id: str | None) -> None:
         info, worker_session = params.get("targetInfo"), params.get("sessionId")
@@ -434,7 +406,7 @@ class PageTarget:
         """Give the page up where no document of its origin comes back: whoever has it then opens it anew."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._lost.wait(), _RETURN_S)
-        if not self._contexts:
+        if not self._documents.open:
             self._lose(f"The page left {self._injection.origin}, or could not be loaded")
 
     async def _keep_claim(self) -> None:

@@ -96,6 +96,26 @@ async def test_a_page_that_is_taken_again_keeps_its_service_worker(killed: bool)
                     await page.close()
 
 
+async def test_a_page_that_a_gateway_let_go_of_keeps_its_service_worker_while_there_is_none() -> None:
+    async with place() as (_, endpoint, looker):
+        async with connect_cdp(endpoint, BrowserSettings()) as cdp:
+            page = await take(cdp)
+            kept = await service_workers(looker)
+            await use_audio(page)
+            await page.close()
+        session = (await looker.send("Target.attachToTarget", {"targetId": page.target_id, "flatten": True}))[
+            "sessionId"
+        ]
+        for _ in range(2):
+            said = await looker.send(
+                "Runtime.evaluate",
+                {"expression": OWN_SOUND, "awaitPromise": True, "returnByValue": True, "userGesture": True},
+                session_id=str(session),
+            )
+            assert said["result"].get("value") == ["closed", "line"], said
+        assert await service_workers(looker) == kept
+
+
 async def test_a_page_whose_last_owner_is_gone_only_later_keeps_its_service_worker() -> None:
     """The connection of a machine that lost its power ends long after the next gateway has the page."""
     async with (
