@@ -1,4 +1,4 @@
-"""The command line: ``ponte serve | doctor | trace | accounts | admin-keys | keys | erase | completion | version``.
+"""The command line: ``ponte serve | doctor | call | trace | accounts | …``; docs/cli.md has all of it.
 
 The gateway's parts are imported by the commands that need them: ``ponte keys`` is used by scripts, and aiortc alone
 takes half a second to load.
@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from gateway import __version__, cli_trace
+from gateway import __version__, cli_call, cli_trace
 from gateway.cli_accounts import add_commands
 from gateway.cli_support import STORE_SETTINGS, add_settings, settings_of, time_of, with_store
 from gateway.completion import SHELLS
@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_doctor)
     add_settings(check, tuple(Settings.model_fields))
 
+    cli_call.add_command(commands)
     cli_trace.add_command(commands)
     add_commands(commands)
 
