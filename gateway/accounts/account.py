@@ -434,13 +434,21 @@ class Account:
 
     @asynccontextmanager
     async def _proving(self, call: Call) -> AsyncIterator[None]:
-        """Prove that sound flows while a phone rings for a WhatsApp call; the other way the page dials at once."""
+        """Prove that sound flows while it rings somewhere: nobody hears the page then."""
         link = self._link
-        if link is None or call.direction is not Direction.WHATSAPP_TO_SIP:
+        if link is None:
             yield
             return
+
+        async def prove() -> None:
+            try:
+                await link.prove()
+            finally:
+                call.proven.set()
+
+        call.proven.clear()
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(link.prove())
+            task = group.create_task(prove())
             try:
                 yield
             finally:

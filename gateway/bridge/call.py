@@ -125,6 +125,8 @@ class Call:
         self.page: PageCall | None = None
         self.page_answered = False
         self.active = asyncio.Event()  # both sides hear each other, or did
+        self.proven = asyncio.Event()  # no test of the page's sound runs, which the start of its audio would end
+        self.proven.set()
         self.page_ended = False
         self.control = CallControl(self)
         self.recording = CallRecording(call_id, media, recording, lambda told: on_recording(self, told))

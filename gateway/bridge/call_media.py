@@ -51,7 +51,8 @@ class CallMedia:
         self._driver = driver
         self._side = side
         self._open = False
-        self._page_started = False
+        self._page_started = self._page_ready = False
+        self._starting = asyncio.Lock()
         self._page_meter = PageMeter()
         self._moving = asyncio.Lock()  # a recording is begun in one session, and moved to another, but not both at once
         self._silent = (False, False)  # WhatsApp's audio towards the phone, and the phone's towards WhatsApp
@@ -182,6 +183,13 @@ class CallMedia:
         self._page_started = True
         with self.trace.command("start media", self.negotiated.codec):
             await self._driver.start_media(self.negotiated.codec, self.negotiated.max_bitrate_bps)
+
+    async def ensure_page(self) -> None:
+        """Do the same where it is not done yet; who asks meanwhile waits for it."""
+        async with self._starting:
+            if not self._page_ready:
+                await self.start_page()
+                self._page_ready = True
 
     async def follow_codec(self) -> None:
         """Have the page send what the SIP side negotiated last. A page that cannot is told of in the log."""

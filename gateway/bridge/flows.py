@@ -7,8 +7,10 @@ termination, so that the table of who closes whom has one place.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from datetime import UTC, datetime
+from typing import Final
 
 from gateway.bridge.call import Call
 from gateway.bridge.events import LegEvents, leg_events
@@ -25,6 +27,8 @@ from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 
 WHATSAPP_CALL_ID_HEADER = "X-WhatsApp-Call-Id"
+
+_PROOF_S: Final = 1.0  # longer than a test's tone lasts
 
 
 async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extension: str) -> Termination:
@@ -103,14 +107,19 @@ async def sip_to_whatsapp(
             sdp = await call.media.offer(invite.local_address, webrtc=invite.by_websocket)
         else:
             sdp = await call.media.answer(invite.sdp, invite.local_address)
-            await call.media.start_page()
         call.enter(Dialed())
         with call.trace.command("dial"):
             call.page = page = await driver.dial(number)
         events.add(page)
+        if not late_offer:
+            events.own(_start_page(call))
         over = await _within(call.limits.ring_timeout_s, _until_page_active(call, events), t.NO_ANSWER)
         if over is not None:
             return over
+        if late_offer:
+            await _within(_PROOF_S, _proven(call), t.MEDIA_FAILED)  # the phone must hear nothing of it
+        else:
+            await call.media.ensure_page()
         call.media.connect()
         # From here on the leg wants a BYE, also while its ACK is under way.
         call.sip.answered = True
@@ -122,6 +131,17 @@ async def sip_to_whatsapp(
             await call.media.start_page()
         call.enter(Answered())
         return await in_call(call, events, endpoint)
+
+
+async def _start_page(call: Call) -> None:
+    """Have the page's audio ready for the answer, as soon as a test of its sound is over, which this would end."""
+    await call.proven.wait()
+    with contextlib.suppress(PonteError):  # at the answer it is tried again, and then told
+        await call.media.ensure_page()
+
+
+async def _proven(call: Call) -> None:
+    await call.proven.wait()
 
 
 async def click_to_call(call: Call, extension: str, driver: PageDriver, number: str, endpoint: Endpoint) -> Termination:

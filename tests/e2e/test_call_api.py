@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
 from tests.demo.call import CALLEE
@@ -26,6 +27,7 @@ pytestmark = [
 
 
 FAR_RATE_HZ = 16_000
+TEST_HZ = 1000  # of the tone by which the page's sound is proven
 
 
 class Api:
@@ -130,6 +132,7 @@ async def test_a_call_from_the_api_is_asked_for_heard_silenced_keyed_and_ended(t
         end = both.shape[1] - rate_hz // 2
         for channel, hz in ((0, 1000), (1, 440)):  # left WhatsApp, right the phone
             assert abs(tone_hz(both[channel, end - rate_hz : end] / 32768, rate_hz) - hz) < 2
+        await _dialled_calls_are_proven_unheard(here, here.options.folder / "gateway.log")
         events = (await api.get("/events?limit=500"))["events"]
         mine = [(one["type"], one["data"].get("state")) for one in events if one["data"].get("call_id") == call_id]
         assert mine[-1] == ("call.ended", None)
@@ -137,3 +140,29 @@ async def test_a_call_from_the_api_is_asked_for_heard_silenced_keyed_and_ended(t
         kinds = {(one["type"], one["data"].get("state")) for one in events}
         assert {("page.state", "READY"), ("registration.state", "registered"), ("account.state", "enabled")} <= kinds
         assert "audio.one_way" not in {one["type"] for one in events}
+
+
+async def _dialled_calls_are_proven_unheard(here: World, log: Path) -> None:
+    """While it rings at the callee's the page's sound is tested: the callee hears none of it, whenever it answers."""
+    silence = here.phone.source.with_name("silence.wav")
+    write_wav(silence, np.zeros(30 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    here.phone.play(silence)
+    for rings_s in (1.5, 0.0):
+        before = (await asyncio.to_thread(log.read_text)).count('"sound_proven"')
+        mark = here.phone.mark()
+        await here.phone.dial(CALLEE)
+        await here.far_end.wait_for(
+            lambda state: bool(state["call"]) and state["call"]["state"] == "ringing", what="ringing", timeout_s=20
+        )
+        await asyncio.sleep(rings_s)
+        await here.far_end.answer()
+        await here.phone.wait_event("CALL_ESTABLISHED", since=mark, timeout_s=20)
+        await asyncio.sleep(1)
+        samples, rate_hz = await here.far_end.heard(4)  # with the end of the call before, which had no such tone
+        frame = rate_hz // 20
+        loud = [one for at in range(0, len(samples), frame) if level_dbfs(one := samples[at : at + frame]) > -55]
+        assert not [one for one in loud if abs(tone_hz(one, rate_hz) - TEST_HZ) < 50]
+        await here.phone.hang_up()
+        await here.far_end.wait_for(lambda state: state["call"] is None, what="end of the call", timeout_s=10)
+        if rings_s:
+            assert (await asyncio.to_thread(log.read_text)).count('"sound_proven"') > before

@@ -58,6 +58,9 @@ export interface EngineParts {
 /** After the last wide band frame the plain track is let go: long enough for packets that are on their way. */
 const WIDE_LINGERS_MS = 1000;
 
+/** What of a test's tone is on its way when a call's media begins: to the gateway, back, and through the jitter buffer. */
+const TONE_LINGERS_MS = 120;
+
 /** Longest tone that one command may ask for. */
 const MAX_TONE_MS = 60_000;
 
@@ -74,6 +77,7 @@ export class Engine {
   private readonly wide = { agreed: false, heard: false };
   private test: SelfTest | null = null;
   private narrowing: ReturnType<typeof setTimeout> | undefined;
+  private opening: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly parts: EngineParts) {
     this.tap = new Tap(parts.tap);
@@ -138,6 +142,7 @@ export class Engine {
   async startMedia(options: unknown): Promise<null> {
     const sending = sendingOf(options);
     if (!this.peer.exists) throw new PonteError('media_not_connected', 'there is no connection to the gateway');
+    const tested = this.test !== null;
     if (this.test !== null) {
       this.test.abort();
       await this.peer.send(null);
@@ -150,7 +155,12 @@ export class Engine {
       this.parts.log('warning', `${sending.codec} cannot be sent: ${fault.message}`);
     });
     this.started = true;
-    this.microphone.start();
+    clearTimeout(this.opening);
+    const open = (): void => {
+      this.microphone.start();
+    };
+    if (tested) this.opening = setTimeout(open, TONE_LINGERS_MS);
+    else open();
     this.speaker.start();
     return null;
   }
@@ -180,6 +190,7 @@ export class Engine {
 
   stopMedia(): null {
     this.started = false;
+    clearTimeout(this.opening);
     this.microphone.stop();
     this.speaker.stop();
     this.wide.agreed = false;
