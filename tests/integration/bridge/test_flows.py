@@ -78,7 +78,8 @@ async def test_a_phone_reaches_whatsapp_and_both_are_heard() -> None:
     assert shown.index("page>ponte dial done") < shown.index(started[0]) < shown.index("ponte ACTIVE")
     assert [line for line in shown if line not in heard + started] == [
         "pbx>ponte INVITE SDP", "ponte>pbx 401 Unauthorized INVITE", "pbx>ponte ACK",
-        "pbx>ponte INVITE SDP, with credentials", "ponte>pbx 100 Trying INVITE", "ponte CONNECTING", "ponte>page dial", "page>ponte dial done",
+        "pbx>ponte INVITE SDP, with credentials", "ponte>pbx 100 Trying INVITE", "ponte CONNECTING",
+        "ponte>page dial", "page>ponte dial done",
         "page>ponte ringing", "ponte RINGING", "ponte>pbx 180 Ringing INVITE", "page>ponte active",
         "ponte connected PCMA", "ponte>pbx 200 OK INVITE, SDP", "pbx>ponte ACK", "ponte ACTIVE", "pbx>ponte BYE",
         "ponte>pbx 200 OK BYE", "ponte ENDING", "ponte>page hang up", "page>ponte hang up done",
