@@ -101,7 +101,7 @@ async def _overview(tab: Dashboard, place: Place) -> None:
     await expect(chrome).to_contain_text("The path is broken here")
     await expect(page.locator("[data-spot=media]")).to_have_attribute("data-mood", "off")
     await expect(page.get_by_role("alert")).to_contain_text("Check that Chrome or the helper runs")
-    assert await page.locator(".marked").count() == 1
+    await expect(page.locator(".link.cut")).to_have_count(1)
     await tab.check_access("overview, broken")
 
 

@@ -9,7 +9,7 @@ import { firstLanguage } from '../src/i18n/index.tsx';
 import { match, place } from '../src/router.ts';
 import { SseParser } from '../src/sse.ts';
 import { changes, formOf, isChanged } from '../src/views/configuration/form.ts';
-import { broken, way } from '../src/views/overview/path.ts';
+import { broken, links, way } from '../src/views/overview/path.ts';
 
 describe('words', () => {
   const names = (text: string) => [...text.matchAll(/\{\w+\}/g)].map(([name]) => name).sort();
@@ -94,6 +94,14 @@ describe('the path of a call', () => {
     assert.deepEqual(fault({ registration: 'failed' }), ['sip', 'mend.sip.failed']);
     assert.deepEqual(fault({ registration: 'disabled', listener: 'refused' }), ['sip', 'mend.sip.listener']);
     assert.deepEqual(fault({ registration: 'disabled', listener: 'off' }), ['sip', 'mend.sip.off']);
+  });
+
+  it('is cut at one link: into the broken part, or out of the first one', () => {
+    const cut = (parts: Partial<PartsView>) => links(way(true, { ...whole, ...parts }));
+    assert.deepEqual(cut({}), ['idle', 'whole', 'whole', 'whole']);
+    assert.deepEqual(cut({ page: { state: 'DETACHED', detail: '' } }), ['idle', 'cut', 'idle', 'idle']);
+    assert.deepEqual(cut({ media: { state: 'failed', detail: '' } }), ['idle', 'whole', 'cut', 'idle']);
+    assert.deepEqual(cut({ registration: { state: 'failed', detail: '' } }), ['idle', 'whole', 'whole', 'cut']);
   });
 
   it('is not broken while a part is on its way, or switched off', () => {

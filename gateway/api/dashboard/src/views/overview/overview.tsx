@@ -3,7 +3,7 @@ import { useApp, useEvents, useLoad, useTicker } from '../../app.tsx';
 import { type PlainKey, useTongue } from '../../i18n/index.tsx';
 import { href } from '../../router.ts';
 import { Badge, Busy, Card, Fault, Notice, Table, Time, Title, Told } from '../../ui/index.tsx';
-import { type Node, type Spot, broken, way } from './path.ts';
+import { type Node, type Spot, broken, links, way } from './path.ts';
 
 const EVERY_MS = 10_000; // media and phones have no events of their own
 
@@ -53,11 +53,12 @@ function Path({ status }: { status: BridgeStatusView }) {
   const { t } = useTongue();
   const nodes = way(status.enabled, status.state);
   const fault = broken(nodes);
+  const between = links(nodes);
   return (
     <Card title={t('path.title')}>
       <ol class="path" data-testid="path">
-        {nodes.map((node) => (
-          <Spot key={node.spot} node={node} marked={node === fault} />
+        {nodes.map((node, index) => (
+          <Spot key={node.spot} node={node} marked={node === fault} link={between[index] ?? 'idle'} />
         ))}
       </ol>
       {!status.enabled && (
@@ -81,12 +82,12 @@ function Path({ status }: { status: BridgeStatusView }) {
   );
 }
 
-function Spot({ node, marked }: { node: Node; marked: boolean }) {
+function Spot({ node, marked, link }: { node: Node; marked: boolean; link: string }) {
   const { t } = useTongue();
   return (
     <li class={`spot ${node.mood} ${marked ? 'marked' : ''}`} data-spot={node.spot} data-mood={node.mood}>
-      <span class="link" aria-hidden="true">
-        {marked ? '✕' : ''}
+      <span class={`link ${link}`} aria-hidden="true">
+        {link === 'cut' ? '✕' : ''}
       </span>
       <span class="spot-box">
         <strong>{t(SPOTS[node.spot])}</strong>

@@ -32,6 +32,16 @@ export function broken(nodes: readonly Node[]): Node | null {
   return nodes.find((one) => one.mood === 'bad') ?? null;
 }
 
+/** How the link into each node is; the first node has none, so that the one out of it is cut when it is broken. */
+export function links(nodes: readonly Node[]): ('whole' | 'cut' | 'idle')[] {
+  const at = broken(nodes);
+  const cut = at ? Math.max(nodes.indexOf(at), 1) : -1;
+  return nodes.map((one, index) => {
+    if (index === cut) return 'cut';
+    return one.mood === 'good' && nodes[index - 1]?.mood === 'good' ? 'whole' : 'idle';
+  });
+}
+
 function node(spot: Spot, mood: Mood, word: PlainKey, detail: string, mend?: PlainKey, help?: string): Node {
   return { spot, mood, word, detail, mend: mend ?? null, help: help ?? null };
 }
