@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench.section_api import measure_beside
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 async def test_300_requests_a_second_beside_5_calls_delay_no_packet() -> None:
