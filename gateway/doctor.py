@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from gateway.accounts.checks import AccountChecks, Result, can_bind, check
 from gateway.config import Settings
+from gateway.doctor_host import account_checks, host_checks
 from gateway.domain.bridge_config import BridgeConfig
 from gateway.domain.errors import PonteError, Unavailable
 from gateway.media.rtpengine.client import NgClient
@@ -47,6 +48,7 @@ async def run(settings: Settings, *, account: str | None = None) -> list[Result]
     running = await _gateway_runs(settings)
     results.append(await check("api", "free the port, or set PONTE_API_PORT", lambda: _api(settings, running)))
     results.append(await _media(settings))
+    results += await host_checks(settings, running)
     try:
         store = await Store.open(settings)
     except PonteError as error:
@@ -72,7 +74,8 @@ async def _account(settings: Settings, store: Store, account: Account, running: 
         fix = 'POST /call/bridge/config with "enabled": true'
         return [Result(f"{account.name}: configuration", False, detail, fix)]
     checks = AccountChecks(settings, config, (lambda: _left_to_gateway(config)) if running else None)
-    return [await check(f"{account.name}: {name}", fix, work) for name, fix, work in checks.all()]
+    found = [await check(f"{account.name}: {name}", fix, work) for name, fix, work in checks.all()]
+    return found + await account_checks(store, account, running=running, registers=bool(config.sip_user))
 
 
 async def _left_to_gateway(config: BridgeConfig) -> str:

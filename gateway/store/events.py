@@ -58,6 +58,16 @@ class EventLog:
         oldest, newest = await self._database.read(lambda session: session.execute(query).one())
         return oldest or 0, newest or 0
 
+    async def latest(self, account: AccountId, kind: str) -> StoredEvent | None:
+        """Return the account's newest event of one type, None where it has none."""
+        query = (
+            sa.select(EventRow)
+            .where(EventRow.account_id == account, EventRow.type == kind)
+            .order_by(EventRow.seq.desc())
+            .limit(1)
+        )
+        return await self._database.read(lambda session: next((_event(row) for row in session.scalars(query)), None))
+
     async def trim(self, before: datetime, keep: int) -> int:
         """Delete events that are older than *before* or not among the latest *keep*; not what a webhook waits for
         that is switched on.
