@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo sandbox serve test check fuzz bench bench-accounts bench-sip pjsip clean
+.PHONY: help install demo sandbox serve test check screenshots fuzz bench bench-accounts bench-sip pjsip clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -35,6 +35,9 @@ bench-accounts: install ## memory and CPU of idle accounts, attach to READY, in 
 
 bench-sip: install ## SIP figures, with sippy beside them, in build/bench-sip.json; five minutes
 	@.venv/bin/python -m tests.bench.bench_sip $(ARGS)
+
+screenshots: install ## the pictures of docs/dashboard.md, of a real call in the real dashboard
+	@.venv/bin/python -m tests.e2e.dashboard.screenshots
 
 fuzz: install ## any bytes for what reads the network, five minutes; ARGS="--seconds 3600 agent sdp" etc.
 	@.venv/bin/python -m tests.fuzz $(ARGS)

@@ -41,7 +41,7 @@ function Rungs({ trace }: { trace: TraceView }) {
     <div class="ladder">
       <div class="lanes" aria-hidden="true">
         <span class="rung-time">{t('ladder.seconds')}</span>
-        <div class="rung-way">
+        <div class="rung-body">
           {LANES.map((lane) => (
             <span key={lane} class="lane" style={{ left: `${LANE_AT[lane]}%` }}>
               {t(LANE[lane])}
@@ -60,36 +60,50 @@ function Rungs({ trace }: { trace: TraceView }) {
 
 function Rung({ row: { entry, shape, mood, pause_ms, more } }: { row: Row }) {
   const { t, number } = useTongue();
+  const middle = shape.form === 'arrow' ? shape.middle : shape.at;
   const where =
     shape.form === 'note'
       ? t('ladder.at', { lane: t(LANE[entry.from]) })
       : t('ladder.from_to', { from: t(LANE[entry.from]), to: t(LANE[entry.to]) });
   return (
     <li class={`rung ${entry.kind} ${mood}`}>
-      {pause_ms !== null && <span class="pause">{t('ladder.pause', { seconds: number(pause_ms / 1000, 1) })}</span>}
+      {pause_ms !== null && (
+        <div class="rung-body pause">
+          <Poles />
+          <span>{t('ladder.pause', { seconds: number(pause_ms / 1000, 1) })}</span>
+        </div>
+      )}
       <span class="rung-time">{clock(entry.at_ms)}</span>
-      <div class="rung-way">
+      <div class="rung-body">
+        <Poles />
         <svg class="rung-picture" aria-hidden="true" focusable="false">
-          {LANES.map((lane) => (
-            <line key={lane} class="pole" x1={`${LANE_AT[lane]}%`} x2={`${LANE_AT[lane]}%`} y1="0" y2="100%" />
-          ))}
           {shape.form === 'arrow' && <Arrow from={shape.from} to={shape.to} />}
           {shape.form === 'note' && <circle class="dot" cx={`${shape.at}%`} cy="26" r="4" />}
         </svg>
         <span
           class={`rung-text ${shape.form === 'note' ? `at-${entry.from}` : ''}`}
-          style={{ left: `${shape.form === 'arrow' ? shape.middle : shape.at}%` }}
+          style={{ left: `${middle}%` }}
         >
           <span class="unseen">{`${t(KIND[entry.kind])}, ${where}: `}</span>
           <span lang="en">{entry.text}</span>
         </span>
+        {more !== '' && (
+          <p class="rung-detail" lang="en" style={middle > 50 ? { marginLeft: `${2 * middle - 100}%` } : { width: `${2 * middle}%` }}>
+            <span>{more}</span>
+          </p>
+        )}
       </div>
-      {more !== '' && (
-        <span class="rung-detail" lang="en">
-          {more}
-        </span>
-      )}
     </li>
+  );
+}
+
+function Poles() {
+  return (
+    <svg class="rung-picture" aria-hidden="true" focusable="false">
+      {LANES.map((lane) => (
+        <line key={lane} class="pole" x1={`${LANE_AT[lane]}%`} x2={`${LANE_AT[lane]}%`} y1="0" y2="100%" />
+      ))}
+    </svg>
   );
 }
 
