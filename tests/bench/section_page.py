@@ -2,7 +2,7 @@
 
 Real Chromium with the stand-in in a call, a phone in a process of its own; bursts of a tone at irregular distances in
 both directions. Rounds of Ponte (packets of 20 ms), Ponte (10 ms) and PulseAudio are interleaved. After that the
-longest gap in a steady tone, in one long call, and the first words of short ones.
+longest gap in a steady tone, in one long call, the first words of short ones, and speech judged by PESQ (`speech.py`).
 
 - up: from the page's playback worklet emitting the first sample of a burst to the packet with it on the wire, and so
   with the time that it takes to fill a packet.
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.bench.page import pulse
+from tests.bench.page import pulse, speech
 from tests.bench.page.figures import Delays, bursts, delays, longest_gap_ms, played_by_phone
 from tests.bench.page.phone import RATE_HZ as PHONE_HZ
 from tests.bench.page.world import Bridged, Line, PhoneProcess, bridged, phone
@@ -73,6 +73,7 @@ async def _measure(section: Section, *, quick: bool) -> None:
         async with bridged() as line:
             gaps = await _gaps(line, peer, 30.0 if quick else 600.0)
             words = [await _first_words(line, peer) for _ in range(2 if quick else 5)]
+            await speech.measure(section, line, peer, rounds=1 if quick else 3, seconds=8.0 if quick else 16.0)
     section.add("gap_up", "longest gap at a phone with 60 ms of buffer, steady tone", [gaps["up"]], "ms", bar=60)
     section.add("gap_down", "longest gap at the far end, steady tone", [gaps["down"]], "ms", bar=60)
     section.add("lost_up", "packets that the phone never got", [gaps["lost"]], "packets", bar=0)
