@@ -33,7 +33,7 @@ from gateway.domain.bridge_status import BridgeStatus, CallSummary, PartStatus
 from gateway.domain.call_tones import CallTones
 from gateway.domain.errors import ConfigError
 from gateway.domain.ids import AccountId, CallId, new_call_id
-from gateway.domain.offer import CallNotPossible, Offer, parse_extension
+from gateway.domain.offer import CallNotPossible, Offer, page_unavailable, parse_extension
 from gateway.domain.page_session import QrChanged, SessionEvent
 from gateway.domain.states import Direction, Origin, PageState
 from gateway.domain.termination import Termination
@@ -344,8 +344,7 @@ class Account:
         elif offer.extension:
             raise ConfigError("is for accounts with a sipServer; without, all registered phones ring", "extension")
         if line is None or not line.driver.can_place:
-            state = self._link.page.state if self._link else "disabled"
-            raise CallNotPossible("page_unavailable", "WhatsApp Web is not ready", state, 10)
+            raise page_unavailable(*((self._link.page, self._link.media) if self._link else (_DISABLED, _DISABLED)))
         if self._line_taken(line):
             state = self._call.state.value if self._call else "BUSY"
             raise CallNotPossible("line_busy", "The account is already in a call", state, 30)

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.domain.bridge_status import PartStatus
 from gateway.domain.errors import ConfigError, PonteError
 from gateway.domain.hosts import parse_sip_server
 from gateway.domain.ids import CallId
+from gateway.domain.states import PageState
 
 _USER: Final = r"[A-Za-z0-9\-_.!~*'()&=+$,/#]{1,64}"  # RFC 3261 section 25.1 "user", less ";" and "?", plus "#"
 EXTENSION_PATTERN: Final = rf"^(?:{_USER}|sips?:{_USER}@[A-Za-z0-9\-.\[\]:]{{1,255}})$"
@@ -69,3 +71,16 @@ class CallNotPossible(PonteError):
         self.reason = reason
         self.state = state
         self.retry_after_s = retry_after_s
+
+
+def page_unavailable(page: PartStatus, media: PartStatus) -> CallNotPossible:
+    """Tell which part of the path to WhatsApp is missing: the page, or the audio of a page that is READY.
+
+    Args:
+        page: the page's state.
+        media: the state of the audio between page and gateway.
+    """
+    part, what = page, "WhatsApp Web is not ready"
+    if page.state == PageState.READY:
+        part, what = media, "The audio to WhatsApp Web is not up"
+    return CallNotPossible("page_unavailable", f"{what}: {part.detail}" if part.detail else what, part.state, 10)
