@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Settings of a gateway of the caller's own must not reach the gateways that tests start; those that tests themselves
 # look at stay.
 for _name in [name for name in os.environ if name.startswith("PONTE_") and not name.startswith("PONTE_TEST_")]:
     del os.environ[_name]
+
+# A shell's background job ignores Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,7 +19,7 @@ from gateway.accounts.page_link import Line, PageLink
 from gateway.accounts.page_session import PageSession
 from gateway.accounts.recording import recorded
 from gateway.accounts.sip_side import with_instance
-from gateway.bridge.call import Call, CallLimits
+from gateway.bridge.call import Call, CallLimits, Parties
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.control import CallControl
 from gateway.bridge.flows import click_to_call, sip_to_whatsapp, whatsapp_to_sip
@@ -41,7 +41,7 @@ from gateway.domain.trace import Trace
 from gateway.events.hub import EventHub
 from gateway.events.models import AccountStateChanged, Event, PageStateChanged, RegistrationStateChanged, SessionQr
 from gateway.media.plane import MediaPlane
-from gateway.page.driver import PageCall
+from gateway.page.driver import PageCall, Peer
 from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.settings import EndpointSettings
@@ -294,6 +294,7 @@ class Account:
                 Direction.SIP_TO_WHATSAPP,
                 line,
                 lambda call: sip_to_whatsapp(call, invite, driver, number, endpoint),
+                Parties(Peer(number, None), invite.caller_user, invite.caller_name),
             )
 
     def _on_incoming(self, page: PageCall) -> None:
@@ -309,6 +310,7 @@ class Account:
                 Direction.WHATSAPP_TO_SIP,
                 line,
                 lambda call: whatsapp_to_phones(call, page, endpoint, phones),
+                Parties(page.peer, endpoint.settings.listen_user),
             )
             return
         extension = config.sip_extension or (self._link.own_number if self._link else None) or config.sip_user or ""
@@ -316,6 +318,7 @@ class Account:
             Direction.WHATSAPP_TO_SIP,
             line,
             lambda call: whatsapp_to_sip(call, page, endpoint, extension),
+            Parties(page.peer, extension),
         )
 
     def offer(self, offer: Offer) -> CallSummary:
@@ -357,10 +360,10 @@ class Account:
                 if phones
                 else click_to_call(call, extension, driver, offer.number, endpoint)
             ),
+            Parties(Peer(offer.number, None), extension),
             call_id=offer.call_id,
             origin=Origin.API,
         )
-        call.peer_phone, call.sip_user = offer.number, extension
         return _summary(call)
 
     def control(self, call_id: CallId) -> CallControl | None:
@@ -376,6 +379,7 @@ class Account:
         direction: Direction,
         line: Line,
         flow: Callable[[Call], Awaitable[Termination]],
+        parties: Parties,
         *,
         call_id: CallId | None = None,
         origin: Origin | None = None,
@@ -388,6 +392,7 @@ class Account:
             CallMedia(call_id, self._context.media, line.driver, line.side),
             self._context.limits,
             on_change=self._call_changed,
+            parties=parties,
             presentation=self._context.presentation(self._config),
             origin=origin,
             recording=self._context.recording(self.account_id),
@@ -474,14 +479,14 @@ def _summary(call: Call) -> CallSummary:
         call.call_id,
         call.direction,
         call.state,
-        call.peer_phone or "",
+        call.peer.phone or "",
         call.times.created,
         call.times.answered,
         ringing_at=call.times.ringing,
         origin=call.origin,
-        peer_name=call.page.peer.name if call.page else None,
-        sip_user=call.sip_user or None,
-        sip_name=call.sip_name or None,
+        peer_name=call.peer.name,
+        sip_user=call.parties.sip_user or None,
+        sip_name=call.parties.sip_name or None,
         held=control.held,
         muted=control.muted,
         transfer=(transfer.extension, transfer.state.value) if transfer else None,

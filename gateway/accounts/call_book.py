@@ -104,6 +104,7 @@ class CallBook:
     def changed(self, call: Call) -> None:
         """Tell that *call* came into another state; its end is told by `end`."""
         if call.state is not CallState.ENDED:
+            self._save(call)
             self._events.publish(call.account_id, CallStateChanged(**parties(call), state=call.state))
 
     def one_way(self, call: Call, trouble: Trouble | None) -> None:
@@ -171,9 +172,9 @@ def parties(call: Call) -> dict[str, Any]:
         "call_id": call.call_id,
         "direction": call.direction,
         "origin": call.origin,
-        "whatsapp_number": call.peer_phone,
-        "whatsapp_name": call.page.peer.name if call.page else None,
-        "sip_user": call.sip_user or None,
+        "whatsapp_number": call.peer.phone,
+        "whatsapp_name": call.peer.name,
+        "sip_user": call.parties.sip_user or None,
     }
 
 
@@ -214,10 +215,10 @@ def record_of(call: Call) -> CallRecord:
         reason=end.reason if end else None,
         sip_status=end.sip_status if end else None,
         q850_cause=end.q850_cause if end else None,
-        whatsapp_number=call.peer_phone,
-        whatsapp_name=call.page.peer.name if call.page else None,
-        sip_user=call.sip_user or None,
-        sip_name=call.sip_name or None,
+        whatsapp_number=call.peer.phone,
+        whatsapp_name=call.peer.name,
+        sip_user=call.parties.sip_user or None,
+        sip_name=call.parties.sip_name or None,
         quality=quality.model_dump(mode="json") if quality is not None else None,
         recording=recording_of(call),
     )

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -27,9 +27,11 @@ from gateway.domain.ids import AccountId, CallId
 from gateway.domain.states import CallEvent, CallState, Direction, Origin, Terminated, Terminating, next_call_state
 from gateway.domain.termination import Result, Termination
 from gateway.media.plane import MediaStats
-from gateway.page.driver import CallRefused, PageCall
+from gateway.page.driver import CallRefused, PageCall, Peer
 from gateway.protocol.sip.diversion import Diverted
 from gateway.sip.call import IncomingInvite, OutgoingInvite
+
+_NOBODY: Final = Peer(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,21 @@ class CallLimits:
     close_timeout_s: float = 5.0
     phone_silence_s: float = 30.0
     browser_silence_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who talks with whom, as far as it is known when the call begins.
+
+    Attributes:
+        peer: WhatsApp's side.
+        sip_user: the extension that is rung, or that dialled; empty where it is withheld.
+        sip_name: the display name of a phone that dialled; empty where it gave none.
+    """
+
+    peer: Peer = _NOBODY
+    sip_user: str = ""
+    sip_name: str = ""
 
 
 @dataclass(slots=True)
@@ -80,6 +97,7 @@ class Call:
         media: its audio.
         limits: its time-outs.
         on_change: called after each change of state.
+        parties: who talks with whom; None: nobody knows.
         presentation: how the WhatsApp side is shown to the PBX.
         origin: who asked for the call; None: who placed it.
         recording: whether and how it is recorded; None: it cannot be.
@@ -95,6 +113,7 @@ class Call:
         media: CallMedia,
         limits: CallLimits,
         on_change: Callable[[Call], None],
+        parties: Parties | None = None,
         presentation: Presentation | None = None,
         origin: Origin | None = None,
         recording: RecordingRule | None = None,
@@ -114,9 +133,7 @@ class Call:
         self.times = CallTimes()
         self.termination: Termination | None = None
         self.stats: MediaStats | None = None
-        self.peer_phone: str | None = None
-        self.sip_user = ""  # the extension that is rung, or that dialled; empty where it is withheld
-        self.sip_name = ""
+        self.parties = parties or Parties()
         self.diverted: tuple[Diverted, ...] = ()  # whom the PBX's call was meant for before, last first
         self.sip: SipLeg | None = None
         self.ringing: list[SipLeg] = []  # phones, until one of them answers
@@ -190,13 +207,19 @@ class Call:
             await self._end(termination)
             return termination
 
+    @property
+    def peer(self) -> Peer:
+        """Who is on WhatsApp's side; the page may know a name for a number that was dialled."""
+        known = self.parties.peer
+        return Peer(known.phone, self.page.peer.name) if self.page else known
+
     def describe(self) -> dict[str, Any]:
         """Return what the status endpoint shows of the call."""
         return {
             "call_id": self.call_id,
             "direction": self.direction.value,
             "state": self.state.value,
-            "peer": self.peer_phone,
+            "peer": self.peer.phone,
             "created_at": self.times.created.isoformat(),
             "ringing_at": _iso(self.times.ringing),
             "answered_at": _iso(self.times.answered),
@@ -283,7 +306,11 @@ class Call:
             sip_status=termination.sip_status,
             duration_s=round((ended - answered).total_seconds(), 3) if answered and ended else 0,
             media=asdict(self.stats) if self.stats else None,
-            **{"pii.peer": self.peer_phone, "pii.sip_user": self.sip_user, "pii.sip_name": self.sip_name},
+            **{
+                "pii.peer": self.peer.phone,
+                "pii.sip_user": self.parties.sip_user,
+                "pii.sip_name": self.parties.sip_name,
+            },
             diverted=[one.reason or "unknown" for one in self.diverted] or None,
             **({"pii.diverted_from": [one.user for one in self.diverted]} if self.diverted else {}),
         )

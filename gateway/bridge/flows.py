@@ -42,8 +42,6 @@ async def whatsapp_to_sip(call: Call, page: PageCall, endpoint: Endpoint, extens
     """
     call.trace.incoming()
     call.page = page
-    call.peer_phone = page.peer.phone
-    call.sip_user = extension
     async with leg_events() as events:
         events.add(page)
         local_address = endpoint.local_address_for_server()
@@ -97,8 +95,6 @@ async def sip_to_whatsapp(
         endpoint: the account's SIP side, for a transfer.
     """
     call.sip = call.leg(invite)
-    call.peer_phone = number
-    call.sip_user, call.sip_name = invite.caller_user, invite.caller_name
     call.diverted = invite.diverted
     async with leg_events() as events:
         events.add(invite)
@@ -154,8 +150,6 @@ async def click_to_call(call: Call, extension: str, driver: PageDriver, number: 
         number: digits of the E.164 number without ``+``.
         endpoint: the account's SIP side.
     """
-    call.peer_phone = number
-    call.sip_user = extension
     async with leg_events() as events:
         local_address = endpoint.local_address_for_server()
         invite = endpoint.invite(

@@ -152,7 +152,7 @@ async def _transfer(call: Call, events: LegEvents, refer: sip.Refer, endpoint: E
         invite = endpoint.invite(
             uri=refer.uri,
             sdp=await call.media.offer_beside(address),
-            caller=call.presentation.caller(call.peer_phone, call.page.peer.name if call.page else None),
+            caller=call.presentation.caller(call.peer.phone, call.peer.name),
             headers=headers,
         )
     except PonteError as error:

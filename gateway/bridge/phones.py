@@ -52,8 +52,6 @@ async def whatsapp_to_phones(call: Call, page: PageCall, endpoint: Endpoint, pho
     """
     call.trace.incoming()
     call.page = page
-    call.peer_phone = page.peer.phone
-    call.sip_user = endpoint.settings.listen_user
     async with leg_events() as events:
         events.add(page)
         caller = call.presentation.caller(page.peer.phone, page.peer.name)
@@ -74,8 +72,6 @@ async def click_to_phones(
         driver: the page.
         number: digits of the E.164 number without ``+``.
     """
-    call.peer_phone = number
-    call.sip_user = endpoint.settings.listen_user
     async with leg_events() as events:
         caller = call.presentation.caller(number, None)
         over = await _first_of(call, phones, endpoint, events, caller, [])

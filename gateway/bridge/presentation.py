@@ -45,8 +45,8 @@ class Presentation:
             domain: host part of the URI that names the other end; empty: it is named by a tel URI.
         """
         state, direction = dialog_state(call.direction, call.state)
-        if not (self.watchers_see_numbers and call.peer_phone) or self.identity is CallerIdentity.PRIVATE:
+        if not (self.watchers_see_numbers and call.peer.phone) or self.identity is CallerIdentity.PRIVATE:
             return DialogView(call.call_id, state, direction)
-        caller = self.caller(call.peer_phone, call.page.peer.name if call.page else None)
-        remote = sip_uri(caller.user, domain) if domain else f"tel:+{call.peer_phone}"
+        caller = self.caller(call.peer.phone, call.peer.name)
+        remote = sip_uri(caller.user, domain) if domain else f"tel:+{call.peer.phone}"
         return DialogView(call.call_id, state, direction, remote, caller.name)

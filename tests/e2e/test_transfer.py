@@ -5,15 +5,30 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.demo.world import GUEST, GUEST_PASSWORD, Ports, WorldOptions, world
+from tests.demo.world import GUEST, GUEST_PASSWORD, Ports, World, WorldOptions, world
 from tests.support.audio import read_wav, sine, tone_hz, write_wav
 from tests.support.baresip import SAMPLE_RATE_HZ, baresip
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(180)]
 
 FIRST_HZ, SECOND_HZ, WHATSAPP_HZ = 700, 1100, 900
+
+
+async def _who_called_is_told_from_the_beginning(here: World, call_id: str) -> None:
+    async with httpx2.AsyncClient(
+        base_url=f"http://127.0.0.1:{here.options.ports.api}", headers={"authorization": f"Bearer {here.key}"}
+    ) as http:
+        events = (await http.get("/events?limit=500")).json()["events"]
+        mine = [(one["type"], one["data"]) for one in events if one["data"].get("call_id") == call_id]
+        assert mine[0][0] == "call.incoming"
+        for _, data in mine:
+            assert (data["whatsapp_number"], data["whatsapp_name"]) == ("5511988887777", "Maria")
+            assert data["sip_user"]
+        record = (await http.get(f"/calls/{call_id}")).json()
+        assert (record["state"], record["whatsapp"]["number"]) == ("ACTIVE", "5511988887777")
 
 
 async def test_a_phone_transfers_a_whatsapp_call(tmp_path: Path) -> None:
@@ -41,6 +56,7 @@ async def test_a_phone_transfers_a_whatsapp_call(tmp_path: Path) -> None:
         assert abs(tone_hz(*await here.far_end.heard(1)) - SECOND_HZ) < 1
         (call,) = (await here.status())["calls"]
         assert call["state"] == "ACTIVE"
+        await _who_called_is_told_from_the_beginning(here, call["id"])
         await here.far_end.hang_up()
         await second.wait_event("CALL_CLOSED", timeout_s=10)
         heard, rate_hz = read_wav(second.recorded()[-1])

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.bridge.call import Call, CallLimits
+from gateway.bridge.call import Call, CallLimits, Parties
 from gateway.bridge.call_media import CallMedia
 from gateway.bridge.flows import sip_to_whatsapp, whatsapp_to_sip
 from gateway.domain.ids import AccountId, PageCallId, new_call_id
@@ -23,6 +23,7 @@ from gateway.sip import OutgoingInvite
 from gateway.webrtc.sdp import PAYLOAD_TYPES
 from tests.support.sip_ua import Pair, ua_pair
 
+PARTIES = Parties(Peer("5511987654321", "Ana"), "1000")
 LIMITS = CallLimits(ring_timeout_s=30.0, accept_timeout_s=20.0)
 # For what happens when a time is up; elsewhere a busy machine must not come near it.
 IMPATIENT = replace(LIMITS, ring_timeout_s=1.0, accept_timeout_s=0.5)
@@ -33,7 +34,7 @@ class PlayedCall:
 
     def __init__(self, *, outgoing: bool) -> None:
         self.page_call_id = PageCallId("3EB0")
-        self.peer = Peer("5511987654321", "Ana")
+        self.peer = PARTIES.peer
         self.outgoing = outgoing
         self.told: list[str] = []
         self.active_on_accept = True
@@ -141,7 +142,7 @@ class Rig:
     def call(self, direction: Direction) -> Call:
         call_id = new_call_id()
         media = CallMedia(call_id, self.plane, self.page, self.port)
-        return Call(call_id, AccountId("a"), direction, media, self.limits, on_change=lambda _: None)
+        return Call(call_id, AccountId("a"), direction, media, self.limits, lambda _: None, PARTIES)
 
     async def run(self, call: Call, flow: Callable[[Call], Awaitable[Termination]]) -> Termination:
         termination = await call.run(flow)

@@ -23,7 +23,7 @@ from gateway.ops.metrics import Metrics
 from gateway.sip import IncomingInvite
 from gateway.store.events import StoredEvent
 from gateway.store.store import Store
-from tests.integration.bridge.rig import LIMITS, PlayedCall, Rig, bridge_rig, phone_sdp
+from tests.integration.bridge.rig import LIMITS, PARTIES, PlayedCall, Rig, bridge_rig, phone_sdp
 from tests.integration.bridge.test_flows import until
 
 pytestmark = pytest.mark.integration
@@ -44,7 +44,7 @@ class Recorded:
     def call(self, settings: Settings | None = None) -> Call:
         plain = self.rig.call(Direction.WHATSAPP_TO_SIP)
         return Call(
-            plain.call_id, self.account, Direction.WHATSAPP_TO_SIP, plain.media, LIMITS, self.book.changed,
+            plain.call_id, self.account, Direction.WHATSAPP_TO_SIP, plain.media, LIMITS, self.book.changed, PARTIES,
             recording=recording_rule(settings or self.settings, self.account), on_recording=self.book.recording,
         )  # fmt: skip
 

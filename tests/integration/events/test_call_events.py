@@ -20,7 +20,7 @@ from gateway.events.hub import EventHub
 from gateway.ops.metrics import Metrics
 from gateway.store.events import StoredEvent
 from gateway.store.store import Store
-from tests.integration.bridge.rig import LIMITS, PlayedCall, Rig, bridge_rig, phone_sdp
+from tests.integration.bridge.rig import LIMITS, PARTIES, PlayedCall, Rig, bridge_rig, phone_sdp
 from tests.integration.bridge.test_flows import until
 
 pytestmark = pytest.mark.integration
@@ -37,7 +37,7 @@ class Written:
         """A WhatsApp call that a phone answers and hangs up, written down as an account does it."""
         whatsapp = PlayedCall(outgoing=False)
         plain = rig.call(Direction.WHATSAPP_TO_SIP)
-        call = Call(plain.call_id, self.account, Direction.WHATSAPP_TO_SIP, plain.media, LIMITS, self.book.changed)
+        call = Call(plain.call_id, self.account, plain.direction, plain.media, LIMITS, self.book.changed, PARTIES)
         self.book.begin(call)
         flow = rig.tasks.create_task(call.run(lambda one: whatsapp_to_sip(one, whatsapp, rig.sip.caller, "1000")))
         phone = await asyncio.wait_for(rig.sip.calls.get(), 5)
@@ -84,11 +84,13 @@ async def test_a_calls_events_in_their_order_and_its_record_before_the_last(writ
         ("call.state", "ENDING"),
         ("call.ended", None),
     ]
-    ended = told[-1].data
+    incoming, ended = told[0].data, told[-1].data
+    for parties in (incoming, ended):
+        assert (parties["whatsapp_number"], parties["whatsapp_name"]) == ("5511987654321", "Ana")
+        assert parties["sip_user"] == "1000"
     assert record is not None
     assert ended["quality"] == record.quality
     assert (ended["call_id"], ended["result"], ended["reason"]) == (call.call_id, "success", "hangup")
-    assert (ended["whatsapp_number"], ended["whatsapp_name"], ended["sip_user"]) == ("5511987654321", "Ana", "1000")
     assert ended["duration_s"] >= 0
 
 
