@@ -30,7 +30,7 @@ from gateway.ops.metrics import Metrics
 from gateway.service import bridge_check, host_policy
 from gateway.store.store import Store
 from tests.integration.api.fakes import FakeAccounts
-from tests.integration.bridge.rig import LIMITS, PlayedCall, bridge_rig, phone_sdp, udp_socket
+from tests.integration.bridge.rig import LIMITS, PARTIES, PlayedCall, bridge_rig, phone_sdp, udp_socket
 from tests.integration.browser.site import until
 from tests.support.postgres import Cluster
 
@@ -93,7 +93,7 @@ async def test_a_lost_postgresql_ends_no_call_and_loses_no_record(
         async with store.journal.running(), served(store, settings, hub, key) as client, bridge_rig() as rig:
             whatsapp = PlayedCall(outgoing=False)
             plain = rig.call(Direction.WHATSAPP_TO_SIP)
-            call = Call(plain.call_id, account, Direction.WHATSAPP_TO_SIP, plain.media, LIMITS, book.changed)
+            call = Call(plain.call_id, account, plain.direction, plain.media, LIMITS, book.changed, PARTIES)
             book.begin(call)
             flow = rig.tasks.create_task(call.run(lambda one: whatsapp_to_sip(one, whatsapp, rig.sip.caller, "1000")))
             phone = await asyncio.wait_for(rig.sip.calls.get(), 5)
