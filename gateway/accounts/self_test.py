@@ -47,7 +47,7 @@ async def prove(driver: PageDriver, side: PageSide) -> Proof | None:
     echoing = asyncio.ensure_future(side.echo(_ECHO_S))
     try:
         page = await driver.self_test()
-        side.end_echo()  # the page gave up, or heard the tone, which is in the figures then
+        # the figures are those of its whole time, and the page may have heard enough long before
         return None if page.aborted else verdict(page, await echoing)
     except (PonteError, TimeoutError):
         return None

@@ -31,14 +31,11 @@ class EchoingSide(Protocol):
     """A `PageSide` that can send a page's sound back to it."""
 
     async def echo(self, seconds: float) -> EchoFigures:
-        """Send what comes back, for so long or until `end_echo`, or a call takes the page.
+        """Send what comes back, for so long or until a call takes the page.
 
         Raises:
             LocalProtocolError: a call has the page, or there is no leg to it.
         """
-
-    def end_echo(self) -> None:
-        """Have `echo` give its figures now: the page knows enough."""
 
 
 class Echo:

@@ -138,11 +138,6 @@ class WorkerSide:
         answer = await channel.ask("side_echo", self.number, seconds, timeout_s=seconds + ANSWER_S)
         return _expect(EchoFigures, answer)
 
-    def end_echo(self) -> None:
-        """See `gateway.media.echo.EchoingSide`."""
-        if self._leg is not None and self._leg.channel is not None:
-            _say(self._leg.channel, "side_end_echo", self.number)
-
     def close(self) -> None:
         """See `PageSide`."""
         if self._closed:

@@ -106,7 +106,6 @@ class MediaWork:
             "side_use": self._side_use,
             "side_close": self._side_close,
             "side_echo": self._side_echo,
-            "side_end_echo": self._side_end_echo,
             "figures": self._all_figures,
         }
 
@@ -161,9 +160,6 @@ class MediaWork:
 
     async def _side_echo(self, number: int, seconds: float) -> EchoFigures:
         return await self._side(number).echo(seconds)
-
-    def _side_end_echo(self, number: int) -> None:
-        self._side(number).end_echo()
 
     def _side_close(self, number: int) -> None:
         side = self._sides.pop(number, None)

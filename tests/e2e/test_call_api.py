@@ -150,7 +150,7 @@ async def _dialled_calls_are_proven_unheard(here: World, log: Path) -> None:
     silence = here.phone.source.with_name("silence.wav")
     write_wav(silence, np.zeros(30 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
     here.phone.play(silence)
-    for rings_s in (1.5, 0.0):
+    for rings_s in (3.5, 0.0):  # the gateway listens for three seconds
         before = (await asyncio.to_thread(log.read_text)).count('"sound_proven"')
         mark = here.phone.mark()
         await here.phone.dial(CALLEE)
