@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from gateway.media.pace import Pace
 from gateway.media.ports import bind_udp
 from gateway.media.sockets import SocketPoll
+from gateway.media.wakers import CYCLE_S
 
 pytestmark = pytest.mark.integration
 
-
-@pytest.fixture
-def pace() -> Pace:
-    return Pace(batch=4, least_s=0.002, most_s=0.004)
+_MANY = 40  # sockets: of 20 calls
 
 
 @pytest.fixture
-async def poll(pace: Pace) -> AsyncIterator[SocketPoll]:
-    made = SocketPoll(pace)
+async def poll() -> AsyncIterator[SocketPoll]:
+    made = SocketPoll(0.004)
     yield made
     made.close()
 
@@ -31,7 +29,7 @@ async def poll(pace: Pace) -> AsyncIterator[SocketPoll]:
 @pytest.fixture
 def sockets() -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(bind_udp(socket.AF_INET, "127.0.0.1", 0)) for _ in range(4)]
+        yield [stack.enter_context(bind_udp(socket.AF_INET, "127.0.0.1", 0)) for _ in range(_MANY)]
 
 
 class Taken:
@@ -60,8 +58,8 @@ def send(sockets: list[socket.socket], *texts: bytes) -> None:
 
 
 async def test_each_packet_of_each_socket_is_told_in_order(poll: SocketPoll, sockets: list[socket.socket]) -> None:
-    taken = Taken(poll, sockets)
-    send(sockets, b"1", b"2", b"3")
+    taken = Taken(poll, sockets[:4])
+    send(sockets[:4], b"1", b"2", b"3")
     await taken.until(12)
     assert taken.packets == [[b"1", b"2", b"3"]] * 4
 
@@ -69,57 +67,72 @@ async def test_each_packet_of_each_socket_is_told_in_order(poll: SocketPoll, soc
 async def test_packets_that_are_there_together_are_taken_in_one_turn(
     poll: SocketPoll, sockets: list[socket.socket]
 ) -> None:
-    taken = Taken(poll, sockets)
-    send(sockets, b"1")
+    taken = Taken(poll, sockets[:4])
+    send(sockets[:4], b"1")
     await taken.until(4)
     assert len(set(taken.turns)) == 1
 
 
-async def test_under_load_packets_are_taken_at_instants_until_there_are_few_again(
-    poll: SocketPoll, pace: Pace, sockets: list[socket.socket]
-) -> None:
-    taken = Taken(poll, sockets)
+async def stream(sockets: list[socket.socket], seconds: float) -> int:
+    """Send each socket a packet every 20 ms, one after the other; return how many were sent."""
+    begin_s = time.monotonic()
     sent = 0
-    async with asyncio.timeout(30):
-        while not pace.period_s:
-            send(sockets, b"x")
-            sent += len(sockets)
-            await taken.until(sent)
-        while pace.period_s:  # nothing comes any more but one packet now and then
-            await asyncio.sleep(0.05)
-            send(sockets[:1], b"x")
+    while (passed_s := time.monotonic() - begin_s) < seconds:
+        while sent < passed_s / CYCLE_S * len(sockets):
+            sockets[0].sendto(b"x", sockets[sent % len(sockets)].getsockname())
             sent += 1
-            await taken.until(sent)
-        for _ in range(3):  # and the loop sees them itself
-            send(sockets[:1], b"x")
-            sent += 1
-            await taken.until(sent)
+        await asyncio.sleep(0.0002)
+    return sent
 
 
-async def test_between_two_instants_there_is_the_period_and_the_loop_goes_on(
-    poll: SocketPoll, pace: Pace, sockets: list[socket.socket]
+async def test_many_streams_wake_the_loop_up_less_often_than_packets_come(
+    poll: SocketPoll, sockets: list[socket.socket]
 ) -> None:
     taken = Taken(poll, sockets)
-    pace.count(1000, 0.2)  # 5,000 a second
-    assert pace.period_s == 0.002
-    send(sockets, b"1")
-    await taken.until(4)
-    send(sockets, b"2", b"3")
-    await taken.until(12)
-    first, second, third = sorted(set(taken.turns))
-    assert second - first >= pace.period_s
-    assert third - second >= pace.period_s
+    sent = await stream(sockets, 0.1)  # until it is known when packets come
+    await taken.until(sent)
+    taken.turns.clear()
+    sent = await stream(sockets, 0.7)
+    await taken.until(sent)
+    assert len(set(taken.turns)) < 0.6 * sent
 
 
-async def test_closing_while_packets_gather_ends_it(poll: SocketPoll, pace: Pace, sockets: list[socket.socket]) -> None:
+async def test_who_stays_away_delays_nobody_for_good(poll: SocketPoll, sockets: list[socket.socket]) -> None:
     taken = Taken(poll, sockets)
-    pace.count(1000, 0.2)
-    send(sockets, b"1")
-    await taken.until(4)
+    sent = await stream(sockets, 0.1)
+    await taken.until(sent)
+    for opened in sockets:  # each alone: most of them wake nobody up
+        send([opened], b"late")
+        sent += 1
+        await taken.until(sent)
+    assert all(packets[-1] == b"late" for packets in taken.packets)
+
+
+async def test_streams_that_come_and_go_while_packets_gather_are_heard(
+    poll: SocketPoll, sockets: list[socket.socket]
+) -> None:
+    old, new = sockets[:-2], sockets[-2:]
+    taken = Taken(poll, old)
+    sent = await stream(old, 0.1)
+    await taken.until(sent)
+    heard = Taken(poll, new)
+    for opened in old[::2]:
+        poll.forget(opened)
+    send(new, b"1", b"2")
+    await heard.until(4)
+    sent = len(taken.turns) + await stream(old[1::2], 1.2)  # past the next look at when packets come
+    await taken.until(sent)
+    assert heard.packets == [[b"1", b"2"]] * 2
+
+
+async def test_closing_while_packets_gather_ends_it(poll: SocketPoll, sockets: list[socket.socket]) -> None:
+    taken = Taken(poll, sockets)
+    sent = await stream(sockets, 0.1)
+    await taken.until(sent)
     poll.close()
     send(sockets, b"2")
     await asyncio.sleep(0.02)
-    assert taken.packets == [[b"1"]] * 4
+    assert len(taken.turns) == sent
 
 
 async def test_a_socket_that_was_forgotten_is_not_read_though_it_was_ready(
@@ -152,9 +165,9 @@ async def test_a_packet_that_cannot_be_handled_costs_the_others_nothing(
         sockets[0].recv(100)
         raise ZeroDivisionError
 
-    taken = Taken(poll, sockets[1:])
+    taken = Taken(poll, sockets[1:4])
     poll.watch(sockets[0], fail)
-    send(sockets, b"1")
+    send(sockets[:4], b"1")
     await taken.until(3)
     async with asyncio.timeout(5):
         while not told:  # noqa: ASYNC110
