@@ -32,6 +32,7 @@ PERMISSIONS: Final = (
 )
 _UNKNOWN: Final = "Unknown permission type: "
 _CLOSING_S: Final = 2.0  # Chrome takes some 10 ms; a loaded machine more
+_AT_ONCE: Final = "Another gateway opens this page at the same time; it is tried again"
 
 
 async def open_page(
@@ -63,6 +64,7 @@ async def open_page(
     injection = build_injection(assets, url=url, driver=driver, claim=claim)
     await grant_permissions(browser, injection.origin)
     page = await _take_open_page(browser, injection, helper)
+    opened = page is None
     try:
         if page is not None:
             if await page.evaluate("location.origin", user_gesture=False) == injection.origin:
@@ -76,6 +78,8 @@ async def open_page(
         else:
             page = await _open_new_page(browser, injection, helper, url)
         await page.wait_injected(timeout_s)
+        if opened:
+            await _stay_alone(browser, page, injection.origin)
     except BaseException:
         if page is not None:
             await page.close()
@@ -195,6 +199,8 @@ async def _take_open_page(
             raise
         except Unavailable as error:
             await page.close()
+            if not await _exists(browser, target_id):
+                continue  # closed since the list was made: nobody waits for it
             if info.get("attached"):
                 raise  # it is somebody's, who may be waiting for it
             if not browser.closed.is_set():
@@ -213,11 +219,15 @@ async def _replace(browser: CdpConnection, target_id: str, why: Exception) -> No
         await browser.send("Target.closeTarget", {"targetId": target_id})
     # Chrome answers before the page is gone; one that is still there would look like another gateway's.
     deadline = time.monotonic() + _CLOSING_S
-    while time.monotonic() < deadline:
-        infos = (await browser.send("Target.getTargets")).get("targetInfos", [])
-        if all(info.get("targetId") != target_id for info in infos):
+    while await _exists(browser, target_id):
+        if time.monotonic() > deadline:
             return
         await asyncio.sleep(0.05)
+
+
+async def _exists(browser: CdpConnection, target_id: str) -> bool:
+    infos = (await browser.send("Target.getTargets")).get("targetInfos", [])
+    return any(info.get("targetId") == target_id for info in infos)
 
 
 async def _open_new_page(
@@ -236,7 +246,7 @@ async def _open_new_page(
             mine = False  # it found our page before we did, and has a use for it
             raise
         if [info for info in await _pages(browser, injection.origin) if info.get("targetId") != page.target_id]:
-            raise PageOwned("Another gateway opens this page at the same time; it is tried again")
+            raise PageOwned(_AT_ONCE)
         # The script is in place before the first byte of the page is asked for.
         await page.prepare()
         await page.stop_workers()
@@ -248,6 +258,22 @@ async def _open_new_page(
                 await browser.send("Target.closeTarget", {"targetId": page.target_id}, timeout_s=5)
         raise
     return page
+
+
+async def _stay_alone(browser: CdpConnection, page: PageTarget, origin: str) -> None:
+    """Close *page*, which was opened and has loaded, where another gateway's has too.
+
+    Two gateways did find themselves alone at the same time, once in some hundred tries on a busy machine. Who loads
+    last finds the other one's page here.
+
+    Raises:
+        PageOwned: it was closed.
+    """
+    loaded = [info for info in await _pages(browser, origin) if info.get("url") != OPENING_URL]
+    if any(info.get("targetId") != page.target_id for info in loaded):
+        with contextlib.suppress(Unavailable, CdpError):
+            await browser.send("Target.closeTarget", {"targetId": page.target_id}, timeout_s=5)
+        raise PageOwned(_AT_ONCE)
 
 
 async def _navigate(page: PageTarget, injection: Injection, url: str) -> None:

@@ -18,7 +18,7 @@ OPENING_URL: Final = "about:blank#ponte"
 """What a page shows between being opened and being sent to its address, and the first page of a node helper's Chrome.
 
 Whoever opens one lists the pages after that, and gives way where another one is being opened or is open: of two
-gateways that do this at the same time at most one finds itself alone.
+gateways that do this at the same time at most one should find itself alone. It looks again when its page has loaded.
 """
 
 

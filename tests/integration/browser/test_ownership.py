@@ -74,19 +74,59 @@ async def test_an_owner_that_is_attached_and_silent_loses_the_page_and_learns_it
         assert (await found[0].call("probe"))["state"] == "READY"
 
 
+async def until_settled(cdp: CdpConnection, pause_s: float) -> PageTarget | None:
+    """Try until there is a page, or somebody else has it."""
+    for _ in range(20):
+        try:
+            return await take(cdp)
+        except PageOwned as error:
+            if "drives this page already" in str(error):
+                return None
+        await asyncio.sleep(pause_s)
+    raise AssertionError("they give way to each other for ever")
+
+
 async def test_two_gateways_that_come_at_once_open_one_page() -> None:
     async with gateways() as (_, one, other):
-
-        async def until_settled(cdp: CdpConnection, pause_s: float) -> PageTarget | None:
-            for _ in range(20):
-                try:
-                    return await take(cdp)
-                except PageOwned as error:
-                    if "drives this page already" in str(error):
-                        return None
-                await asyncio.sleep(pause_s)
-            raise AssertionError("they give way to each other for ever")
-
         found = await asyncio.gather(until_settled(one, 0.05), until_settled(other, 0.17))
         assert len([page for page in found if page is not None]) == 1
         assert await pages(one) == 1
+
+
+async def test_two_gateways_that_both_found_themselves_alone_open_one_page() -> None:
+    async with gateways() as (_, one, other):
+        blind = Blind(one), Blind(other)
+        found = await asyncio.gather(until_settled(blind[0], 0.05), until_settled(blind[1], 0.17))  # type: ignore[arg-type]
+        assert min(connection.asked for connection in blind) > _BLIND, "each loaded its page"
+        assert len([page for page in found if page is not None]) == 1
+        assert await pages(one) == 1
+
+
+_BLIND = 2
+
+
+class Blind:
+    """A connection to Chrome that is not told of any page but its own, the first times that it asks.
+
+    They are: before it opens a page, and before it loads it.
+    """
+
+    def __init__(self, cdp: CdpConnection) -> None:
+        self._cdp = cdp
+        self.asked = 0
+        self._opened = ""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._cdp, name)
+
+    async def send(self, method: str, params: dict[str, object] | None = None, **more: object) -> dict[str, object]:
+        result: dict[str, object] = await self._cdp.send(method, params, **more)  # type: ignore[arg-type]
+        if method == "Target.createTarget":
+            self._opened = str(result["targetId"])
+        if method == "Target.getTargets":
+            self.asked += 1
+            if self.asked <= _BLIND:
+                infos = result["targetInfos"]
+                assert isinstance(infos, list)
+                result["targetInfos"] = [info for info in infos if info["targetId"] == self._opened]
+        return result
