@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
@@ -46,6 +46,8 @@ from gateway.sip.call import IncomingInvite
 from gateway.sip.endpoint import Endpoint
 from gateway.sip.settings import EndpointSettings
 from gateway.sip.stack import SipStack
+
+_LAST_SOUND_S: Final = 0.6  # after a call: the page's meters still hold what it played last, which is no proof of sound
 
 _DISABLED = PartStatus("disabled", "the bridge is not enabled")
 
@@ -102,6 +104,7 @@ class Account:
         self._link_task: asyncio.Task[None] | None = None
         self._call: Call | None = None
         self._call_task: asyncio.Task[None] | None = None
+        self._quiet_at_s = 0.0  # by the event loop's clock
         self._draining = False
         self._told: dict[str, Event] = {}  # the latest of each type
         self._group: asyncio.TaskGroup | None = None
@@ -444,8 +447,12 @@ class Account:
             yield
             return
 
+        loop = asyncio.get_running_loop()
+
         async def prove() -> None:
             try:
+                if (wait_s := self._quiet_at_s - loop.time()) > 0:
+                    await asyncio.sleep(wait_s)
                 await link.prove()
             finally:
                 call.proven.set()
@@ -457,6 +464,7 @@ class Account:
                 yield
             finally:
                 task.cancel()
+                self._quiet_at_s = loop.time() + _LAST_SOUND_S
 
 
 def _phones(endpoint: Endpoint) -> PartStatus:
