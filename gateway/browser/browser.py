@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Browser:
     def __init__(self, endpoint: BrowserEndpoint, *, settings: BrowserSettings | None = None) -> None:
         self._endpoint = endpoint
         self._settings = settings or BrowserSettings()
+        self._name = secrets.token_hex(16)
         self._connection: CdpConnection | None = None
         self._changed = asyncio.Condition()
         self._log = structlog.get_logger("gateway.browser").bind(chrome=str(endpoint))
@@ -79,7 +81,7 @@ class Browser:
         lost_at_s = -math.inf
         while True:
             try:
-                async with connect_cdp(self._endpoint, self._settings) as connection:
+                async with connect_cdp(self._endpoint, self._settings, controller=self._name) as connection:
                     failures = 0
                     await self._set(connection, BrowserStatus(True, connection.version.product))
                     try:

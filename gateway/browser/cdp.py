@@ -25,6 +25,9 @@ from gateway.domain.errors import PeerTimeout, Unavailable
 Handler = Callable[[dict[str, Any], str | None], None]
 
 _SLOW_HANDLER_S: Final = 0.05  # two RTP packet times: what a handler may hold up at most without being named
+CONTROLLER: Final = "Ponte-Controller"
+"""Header of the websocket's handshake by which a node helper knows who comes back."""
+
 _SESSION_NOT_FOUND: Final = -32001
 _MAX_TASKS: Final = 256  # answers under way to what Chrome asks; a page makes a handful at a time
 
@@ -269,18 +272,20 @@ class CdpConnection:
 
 
 async def _open_websocket(
-    endpoint: BrowserEndpoint, version: ChromeVersion, settings: BrowserSettings
+    endpoint: BrowserEndpoint, version: ChromeVersion, settings: BrowserSettings, controller: str
 ) -> ClientConnection:
     targets = await resolve(endpoint, settings.http)
     for target in targets[:-1]:
         try:
-            return await _upgrade(target, version, settings)
+            return await _upgrade(target, version, settings, controller)
         except ChromeUnreachable:
             continue  # the name has another address, and /json/version was found at one of them
-    return await _upgrade(targets[-1], version, settings)
+    return await _upgrade(targets[-1], version, settings, controller)
 
 
-async def _upgrade(target: Resolved, version: ChromeVersion, settings: BrowserSettings) -> ClientConnection:
+async def _upgrade(
+    target: Resolved, version: ChromeVersion, settings: BrowserSettings, controller: str
+) -> ClientConnection:
     endpoint = target.endpoint
     scheme = "wss" if endpoint.secure else "ws"
     try:
@@ -289,7 +294,7 @@ async def _upgrade(target: Resolved, version: ChromeVersion, settings: BrowserSe
             host=str(target.address),
             port=endpoint.port,
             ssl=tls_context(settings.http) if endpoint.secure else None,
-            additional_headers=target.headers,
+            additional_headers={**target.headers, **({CONTROLLER: controller} if controller else {})},
             origin=None,  # Chrome answers 403 to any Origin that it was not told of
             proxy=None,
             compression=None,  # a LAN; deflate would cost more than it saves
@@ -314,12 +319,15 @@ async def _upgrade(target: Resolved, version: ChromeVersion, settings: BrowserSe
 
 
 @contextlib.asynccontextmanager
-async def connect_cdp(endpoint: BrowserEndpoint, settings: BrowserSettings) -> AsyncIterator[CdpConnection]:
+async def connect_cdp(
+    endpoint: BrowserEndpoint, settings: BrowserSettings, *, controller: str = ""
+) -> AsyncIterator[CdpConnection]:
     """Connect once; the connection lives as long as the block, or as Chrome lets it.
 
     Args:
         endpoint: where Chrome is.
         settings: time-outs and bounds.
+        controller: who connects: a node helper ends the connection that it has of the same one before.
 
     Raises:
         ChromeUnreachable: Chrome was not reached; the text says why and what to do.
@@ -328,7 +336,7 @@ async def connect_cdp(endpoint: BrowserEndpoint, settings: BrowserSettings) -> A
     """
     # Asked anew each time: the path has an id that belongs to one Chrome process.
     version = await chrome_version(endpoint, settings.http)
-    websocket = await _open_websocket(endpoint, version, settings)
+    websocket = await _open_websocket(endpoint, version, settings, controller)
     connection = CdpConnection(websocket, version, max_pending=settings.max_pending, on_answer=settings.on_answer)
     reader = asyncio.create_task(connection.read(), name=f"cdp-read-{join_host_port(endpoint.host, endpoint.port)}")
     try:

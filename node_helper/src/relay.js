@@ -8,12 +8,17 @@ const CHROME_TIMEOUT_MS = 10_000;
 const HANDOVER_MS = 1000;
 const HTTP_PATH = /^\/json(\/(version|list|protocol|new|activate|close)([/?].*)?)?\/?$/;
 const SOCKET_PATH = /^\/devtools\/(browser|page)\/[0-9A-Za-z-]+$/;
+const CONTROLLER = /^[0-9A-Za-z-]{16,64}$/;
 
 /**
  * Makes Chrome's loopback CDP port reachable: HTTP with Host rewritten both ways, websockets as raw bytes.
  *
  * A page has one controller: whoever drives it over a websocket of the page's own keeps everybody else out of that. The
  * browser's websocket, which the gateway and `ponte doctor` share, has the gateway's mark in the page for that.
+ *
+ * A gateway that was cut off connects again while TCP still tries to reach it on the connection before, for minutes. Until
+ * that one is closed Chrome waits for its answers, to requests that it intercepts for one: so a name in `Ponte-Controller`
+ * has one connection, the last.
  *
  * @param {{token: string, chrome: import('./chrome.js').Chrome, tls?: import('./config.js').Tls | undefined}} parts
  * @returns {{server: import('node:http').Server, closeSockets: () => void}}
@@ -24,6 +29,8 @@ export function makeRelay({ token, chrome, tls }) {
   const sockets = new Set();
   /** @type {Set<string>} paths of pages that somebody drives */
   const controlled = new Set();
+  /** @type {Map<string, import('node:stream').Duplex>} by the name of who is connected */
+  const named = new Map();
 
   const server = makeServer((request, response) => {
     const refused = guard(request.headers);
@@ -52,6 +59,19 @@ export function makeRelay({ token, chrome, tls }) {
     else setTimeout(() => { control(path, socket, deadline, begin); }, 20).unref();
   }
 
+  /**
+   * @param {string} name
+   * @param {import('node:stream').Duplex} socket
+   */
+  function supersede(name, socket) {
+    const before = named.get(name);
+    named.set(name, socket);
+    socket.once('close', () => {
+      if (named.get(name) === socket) named.delete(name);
+    });
+    before?.destroy();
+  }
+
   server.on('upgrade', (request, socket, head) => {
     const refused = guard(request.headers);
     if (refused) refuse(socket, refused.status, refused.detail);
@@ -61,6 +81,8 @@ export function makeRelay({ token, chrome, tls }) {
       const path = request.url ?? '';
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
+      const name = request.headers['ponte-controller'];
+      if (typeof name === 'string' && CONTROLLER.test(name)) supersede(name, socket);
       if (path.startsWith('/devtools/page/')) {
         control(path, socket, Date.now() + HANDOVER_MS, () => {
           relaySocket(request, /** @type {import('node:net').Socket} */ (socket), head, chrome.port);
@@ -133,7 +155,7 @@ function relaySocket(request, socket, head, port) {
   const chrome = connect({ host: '127.0.0.1', port, noDelay: true });
   socket.setNoDelay(true);
   socket.setTimeout(0);
-  // A gateway whose machine went away is noticed by TCP, within a minute.
+  // A gateway whose machine went away is noticed by TCP, within a minute where nothing was on its way to it.
   socket.setKeepAlive(true, 20_000);
   let open = false;
   chrome.once('connect', () => {
@@ -141,7 +163,7 @@ function relaySocket(request, socket, head, port) {
     const lines = [`GET ${request.url} HTTP/1.1`, `Host: 127.0.0.1:${port}`];
     for (let index = 0; index + 1 < request.rawHeaders.length; index += 2) {
       const name = request.rawHeaders[index] ?? '';
-      if (!/^(host|authorization)$/i.test(name)) lines.push(`${name}: ${request.rawHeaders[index + 1]}`);
+      if (!/^(host|authorization|ponte-controller)$/i.test(name)) lines.push(`${name}: ${request.rawHeaders[index + 1]}`);
     }
     chrome.write(`${lines.join('\r\n')}\r\n\r\n`);
     if (head.length) chrome.write(head);

@@ -79,6 +79,23 @@ test('the relay answers with its own address and carries websockets, large messa
   await assert.rejects(evaluate(`ws://127.0.0.1:${helper.cdp_port}/devtools/browser/not-this-one`, '1'), /404|500/);
 });
 
+test('who connects again has its connection before closed; others keep theirs', async () => {
+  const version = await (await helper.ask('/json/version', {}, helper.cdp_port)).json();
+  const connect = (/** @type {string} */ name) => new Promise((/** @type {(socket: WebSocket) => void} */ resolve, reject) => {
+    const headers = { Authorization: `Bearer ${TOKEN}`, ...(name ? { 'Ponte-Controller': name } : {}) };
+    const socket = new WebSocket(version.webSocketDebuggerUrl, { headers });
+    socket.once('open', () => { resolve(socket); });
+    socket.once('error', reject);
+  });
+  const [first, other, nameless] = await Promise.all([connect('a'.repeat(32)), connect('b'.repeat(32)), connect('')]);
+  const again = await connect('a'.repeat(32));
+  await until(() => first.readyState === WebSocket.CLOSED);
+  assert.deepEqual([again, other, nameless].map((socket) => socket.readyState), Array(3).fill(WebSocket.OPEN));
+  const third = await connect('a'.repeat(32));
+  await until(() => again.readyState === WebSocket.CLOSED);
+  for (const socket of [third, other, nameless]) socket.terminate();
+});
+
 test('an offer reaches the page, and each failure has its status', async () => {
   /**
    * @param {string} id

@@ -104,6 +104,25 @@ async def test_a_page_is_driven_through_the_relay_and_its_media_through_the_help
         assert not alive(after["pid"])
 
 
+async def test_a_gateway_that_was_cut_off_is_one_again_when_it_is_back(tmp_path: Path) -> None:
+    """Chrome waits for the answers of each connection that it has: to a request for the worklet's script for one."""
+    async with strict_site() as site:
+        helper = LocalHelper(settings(tmp_path, chromium_flags(site)))
+        async with running(helper) as client:
+            name = "0123456789abcdef"
+            async with (
+                connect_cdp(helper.browser_endpoint, BrowserSettings(), controller=name) as deaf,
+                connect_cdp(helper.browser_endpoint, BrowserSettings()) as other,
+            ):
+                before = await open_page(deaf, url=URL, assets=make_assets(), helper=client, timeout_s=20)
+                async with connect_cdp(helper.browser_endpoint, BrowserSettings(), controller=name) as back:
+                    async with asyncio.timeout(5):
+                        await deaf.closed.wait()
+                    page = await open_page(back, url=URL, assets=make_assets(), helper=client, timeout_s=20)
+                    assert page.target_id == before.target_id
+                    assert not other.closed.is_set()
+
+
 async def test_errors_of_the_helper_say_what_to_do(tmp_path: Path) -> None:
     helper = LocalHelper(settings(tmp_path))
     async with running(helper) as client:

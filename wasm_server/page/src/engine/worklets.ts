@@ -10,6 +10,9 @@ export type WorkletNodeConstructor = new (
   options: AudioWorkletNodeOptions,
 ) => AudioWorkletNode;
 
+/** A gateway that was cut off may still be asked for the script, and never answer: the sound goes on without it then. */
+const LOAD_MS = 2000;
+
 export class Worklets {
   private readonly module: Promise<WebAssembly.Module>;
   private readonly loaded = new WeakMap<BaseAudioContext, Promise<void>>();
@@ -28,7 +31,7 @@ export class Worklets {
   async node(context: BaseAudioContext): Promise<AudioWorkletNode> {
     let loading = this.loaded.get(context);
     if (loading === undefined) {
-      loading = context.audioWorklet.addModule(this.workletUrl);
+      loading = inTime(context.audioWorklet.addModule(this.workletUrl), LOAD_MS);
       this.loaded.set(context, loading);
       // A failure may be of the moment (the gateway was away): the next stage tries again.
       loading.catch(() => this.loaded.delete(context));
@@ -44,4 +47,15 @@ export class Worklets {
       processorOptions,
     });
   }
+}
+
+function inTime(loading: Promise<void>, ms: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new Error(`the worklet's script did not come within ${ms} ms`));
+    }, ms);
+    loading.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+    });
+  });
 }
