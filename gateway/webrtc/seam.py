@@ -1,4 +1,6 @@
-"""Every private name of aiortc and aioice that Ponte uses. `tests/integration/webrtc/test_seam.py` holds them in place.
+"""The private names of aiortc and aioice that Ponte uses, but for those of `chosen_pair`.
+
+`tests/integration/webrtc/test_seam.py` holds them in place.
 
 aiortc does ICE, DTLS and the SRTP keys. Packets are taken from its UDP sockets before its queue and tasks and put into
 them the same way, since its own path costs ten times as much and adds 80 ms (docs/ARCHITECTURE.md, section 6).
@@ -24,6 +26,7 @@ from gateway.domain.finish import finish
 from gateway.media.ports import bind_udp
 from gateway.media.sockets import LoopWatch, SocketWatch
 from gateway.media.srtp import SrtpError, SrtpVerbs
+from gateway.webrtc.chosen_pair import CONSENT_INTERVAL_S, ChosenPair
 from gateway.webrtc.datagrams import Datagrams
 
 _CLOSE_TIMEOUT_S: Final = 2.0  # nothing of the peer is waited for: a few turns of the event loop are enough
@@ -81,6 +84,10 @@ class IcePath:
         controlling: whether we choose the pair: the side that made the first offer (RFC 8445 section 6.1.1).
         sockets: bound UDP sockets to use instead of addresses; they are closed with the path.
         watch: tells when a packet comes; None: the event loop.
+        consent_interval_s: how often the peer is asked whether it still wants packets.
+
+    Attributes:
+        chosen: the pair that packets go over.
 
     Raises:
         SeamBroken: a private name is gone.
@@ -95,6 +102,7 @@ class IcePath:
         controlling: bool,
         sockets: Sequence[socket.socket] = (),
         watch: SocketWatch | None = None,
+        consent_interval_s: float = CONSENT_INTERVAL_S,
     ) -> None:
         try:
             self._gatherer = RTCIceGatherer(iceServers=[RTCIceServer(stun_url)] if stun_url else [])
@@ -109,7 +117,9 @@ class IcePath:
         self._pair: Any = None  # that packets go over, as aioice chose it
         self._send_now: Callable[[bytes, tuple[str, int]], bool]
         self._to: tuple[str, int]
-        _need(self._connection, "get_component_candidates")
+        for name in ("get_component_candidates", *ChosenPair.NAMES):
+            _need(self._connection, name)
+        self.chosen = ChosenPair(self._connection, consent_interval_s)
         self._connection.get_component_candidates = self._gather
 
     async def _gather(self, *, component: int, addresses: Sequence[str], **_: Any) -> list[aioice.Candidate]:
@@ -238,6 +248,7 @@ class IcePath:
     def _follow(self, pair: Any) -> None:
         """Send over *pair* from now on; it makes its address anew whenever it is asked, so it is asked once."""
         self._pair = pair
+        self.chosen.changed()
         if pair is not None:
             self._send_now, self._to = pair.protocol.transport.send_now, pair.remote_addr
 
@@ -250,6 +261,7 @@ class IcePath:
         for opened in self._sockets:
             opened.close()
         protocols = list(_need(self._connection, "_protocols"))
+        await self.chosen.close()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
@@ -381,7 +393,9 @@ class Transports:
                     if 192 <= data[1] <= 223:
                         self._on_rtcp(incoming.unprotect_rtcp(data))
                     else:
-                        self._on_rtp(incoming.unprotect(data), now_s)
+                        packet = incoming.unprotect(data)
+                        self.path.chosen.came(protocol, address)
+                        self._on_rtp(packet, now_s)
                 except (SrtpError, ValueError):
                     self.undecryptable += 1
             return True

@@ -96,6 +96,46 @@ async def far_host(folder: Path) -> AsyncIterator[FarHost]:
         yield found
 
 
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface of this machine that can go, as one of a VPN or a container does.
+
+    Attributes:
+        address: of this machine on it.
+    """
+
+    address: str
+    _link: str
+
+    async def remove(self) -> None:
+        """Take it away, with its address."""
+        await _run(("ip", "link", "delete", self._link))
+
+
+@contextlib.asynccontextmanager
+async def interface(folder: Path) -> AsyncIterator[Interface]:
+    """Have one more interface for the length of the block.
+
+    Args:
+        folder: for the log.
+
+    Raises:
+        ProcessFailed: it is not allowed here.
+        OSError: it could not be made.
+    """
+    async with running("beyond", ["unshare", "--net", "sleep", "infinity"], log=folder / "beyond.log") as beyond:
+        await beyond.wait_for(lambda: _is_apart(beyond), what="namespace", timeout_s=10)
+        found = Interface(f"10.214.{random.randrange(256)}.1", f"pi{beyond.pid}")
+        for command in (
+            ("ip", "link", "add", found._link, "type", "veth", "peer", "name", "here", "netns", str(beyond.pid)),
+            ("ip", "address", "add", f"{found.address}/30", "dev", found._link),
+            ("ip", "link", "set", found._link, "up"),
+            (*_inside(beyond), "ip", "link", "set", "here", "up"),
+        ):
+            await _run(command)
+        yield found
+
+
 def _inside(process: Process) -> tuple[str, ...]:
     return ("nsenter", f"--net=/proc/{process.pid}/ns/net", "--")
 

@@ -9,7 +9,6 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 
-import aioice.ice
 import numpy as np
 import pytest
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
@@ -23,6 +22,7 @@ from gateway.media.page_side import LegState
 from gateway.media.path import PacketPath, routes
 from gateway.media.port import ContinuousPort
 from gateway.protocol.rtp import OutgoingStream, RtpHeader, build_packet, parse_header, payload_of
+from gateway.webrtc import chosen_pair
 from gateway.webrtc.leg import WebRtcLeg
 from tests.support.audio import Samples, fit_sine
 
@@ -253,8 +253,8 @@ async def test_a_page_that_goes_away_closes_the_leg(leg: WebRtcLeg, page: Page) 
 
 
 async def test_lost_consent_fails_the_leg(leg: WebRtcLeg, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.05)
-    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 1)
+    monkeypatch.setattr(chosen_pair, "_CONSENT_LASTS_S", 0.2)
+    leg._transports.path.chosen._interval_s = 0.05
     await leg.accept(await page.answer(await leg.offer()))
     await page.connected()
     states: list[LegState] = []

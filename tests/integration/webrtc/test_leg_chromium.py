@@ -8,11 +8,13 @@ import itertools
 import json
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import websockets
+from aioice.ice import CandidatePair
 
 from gateway.codecs import g711
 from gateway.codecs.tones import tone
@@ -23,6 +25,7 @@ from gateway.webrtc.leg import WebRtcLeg
 from gateway.webrtc.seam import local_addresses
 from tests.support.audio import Samples, fit_sine, level_dbfs
 from tests.support.chromium import chromium
+from tests.support.far_host import interface, may_have_far_host
 
 pytestmark = pytest.mark.integration
 
@@ -72,20 +75,25 @@ class Tab:
         self._socket = socket
         self._ids = itertools.count(1)
 
-    async def evaluate(self, expression: str) -> Any:
+    async def call(self, method: str, **parameters: Any) -> Any:
         number = next(self._ids)
-        parameters = {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": True}
-        await self._socket.send(json.dumps({"id": number, "method": "Runtime.evaluate", "params": parameters}))
+        await self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         async with asyncio.timeout(20):
             while (message := json.loads(await self._socket.recv())).get("id") != number:
                 pass
-        assert "exceptionDetails" not in message["result"], message["result"]["exceptionDetails"]
-        return message["result"]["result"].get("value")
+        return message["result"]
+
+    async def evaluate(self, expression: str) -> Any:
+        result = await self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+        )
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
 
 
-@pytest.fixture
-async def tab() -> AsyncIterator[Tab]:
-    async with chromium() as browser:
+@contextlib.asynccontextmanager
+async def opened(*flags: str) -> AsyncIterator[Tab]:
+    async with chromium(flags) as browser:
 
         def targets() -> list[dict[str, str]]:
             with urllib.request.urlopen(f"{browser.http_url}/json/list", timeout=5) as response:
@@ -96,6 +104,12 @@ async def tab() -> AsyncIterator[Tab]:
         page = next(target for target in found if target["type"] == "page")
         async with websockets.connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
             yield Tab(socket)
+
+
+@pytest.fixture
+async def tab() -> AsyncIterator[Tab]:
+    async with opened() as tab:
+        yield tab
 
 
 def decoded(packet: bytes) -> Samples:
@@ -206,3 +220,70 @@ async def test_a_tone_is_heard_both_ways(tab: Tab, addresses: str) -> None:
         assert states == [LegState.CONNECTING, LegState.CONNECTED, LegState.CLOSED]
     finally:
         await leg.close()
+
+
+async def answered(tab: Tab, *, wanted: str) -> tuple[WebRtcLeg, str]:
+    """Return a leg and the page's answer with the address *wanted*: a permission is not there at once."""
+    for _ in range(20):
+        leg = WebRtcLeg(addresses=local_addresses(), rtcp_interval_s=0.5)
+        answer = await tab.evaluate(f"{SCRIPT}({json.dumps(await leg.offer())}, {PAGE_HZ}, {10 ** (LEVEL_DBFS / 20)})")
+        if wanted in answer:
+            return leg, answer
+        await leg.close()
+        await asyncio.sleep(0.2)
+    pytest.fail(f"Chrome never offered {wanted}")
+
+
+@pytest.mark.skipif(not may_have_far_host(), reason="an interface that goes needs root, ip, nsenter and unshare")
+@pytest.mark.parametrize("heard", [True, False], ids=["in a call", "between calls"])
+async def test_an_interface_of_chromes_host_goes(tmp_path: Path, heard: bool) -> None:
+    async with interface(tmp_path) as extra, opened() as tab:
+        # With a microphone's permission Chrome uses each interface of its host, as it does for the pages of accounts.
+        await tab.call("Browser.grantPermissions", permissions=["audioCapture"])
+
+        leg, answer = await answered(tab, wanted=extra.address)
+        chosen = leg._transports.path.chosen
+        # Where the page is heard it is followed to where its packets come from, else to where it answers.
+        chosen._interval_s = 3600 if heard else 0.5
+        try:
+            await leg.accept(answer)
+            connection = chosen._connection
+
+            def working(*, goes: bool) -> list[Any]:
+                pairs = [pair for pair in connection._check_list if pair.state is CandidatePair.State.SUCCEEDED]
+                return [pair for pair in pairs if (pair.remote_addr[0] == extra.address) is goes]
+
+            async def several_pairs() -> bool:
+                for theirs in connection.remote_candidates:
+                    for ours in connection._protocols:
+                        pair = CandidatePair(ours, theirs)
+                        if ours.local_candidate.can_pair_with(theirs) and not connection._find_pair(ours, theirs):
+                            connection._check_list.append(pair)
+                            await connection.check_start(pair)
+                return bool(working(goes=True) and working(goes=False))
+
+            await until(several_pairs, "pairs over the interface that goes, and over another")
+            await chosen._ask(working(goes=True)[0])
+            await heard_in_page(tab, leg, "PCMU", ssrc=1)
+            if not heard:
+                await tab.evaluate("connection.getSenders()[0].replaceTrack(null)")
+                await asyncio.sleep(0.5)
+            await extra.remove()
+            if heard:  # Chrome needs some seconds to find another way itself
+
+                async def comes_again() -> bool:
+                    before = leg.stats().received
+                    await asyncio.sleep(0.5)
+                    return leg.stats().received - before > 20
+
+                await asyncio.sleep(0.5)
+                await until(comes_again, "the page's packets by another way")
+            else:
+                await asyncio.sleep(2)
+            came = (await tab.evaluate(INBOUND))["packetsReceived"]
+            sent = leg.stats().sent
+            await heard_in_page(tab, leg, "PCMU", ssrc=2)
+            assert (await tab.evaluate(INBOUND))["packetsReceived"] - came == leg.stats().sent - sent
+            assert leg.state is LegState.CONNECTED
+        finally:
+            await leg.close()

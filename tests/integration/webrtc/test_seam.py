@@ -21,6 +21,7 @@ from gateway.domain.errors import ConfigError
 from gateway.media.ports import bind_udp
 from gateway.media.sockets import LoopWatch
 from gateway.webrtc import seam
+from gateway.webrtc.chosen_pair import ChosenPair
 from gateway.webrtc.datagrams import Datagrams
 from gateway.webrtc.leg import WebRtcLeg
 
@@ -39,7 +40,10 @@ async def test_the_names_that_the_seam_uses_are_there() -> None:
     present(connection, "ice_controlling", "local_username", "local_password", "local_candidates", "_nominated")
     present(connection, "_protocols", "get_component_candidates", "add_remote_candidate", "_queue")
     assert connection._queue.qsize() == 0
-    present(connection, "stun_server")
+    present(connection, "stun_server", "remote_password", *ChosenPair.NAMES)
+    assert inspect.iscoroutinefunction(connection.query_consent)
+    assert {"pair", "nominate"} <= set(inspect.signature(connection.build_request).parameters)
+    assert aioice.ice.CandidatePair.State.SUCCEEDED
     present(aioice.ice, "StunProtocol", "server_reflexive_candidate")
     present(aioice.stun, "parse_message")
     assert inspect.iscoroutinefunction(connection.get_component_candidates)

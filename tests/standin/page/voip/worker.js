@@ -16,6 +16,8 @@ const HIGH = 3520; // 220 ms
 const WINDOW = 50; // frames: one second
 
 const lines = new Map();
+const MOST_UNSENT = 64;
+const unsent = [];
 const counts = { underruns: 0, dropped: 0, overruns: 0 };
 let socket = null;
 let open = false;
@@ -123,9 +125,12 @@ async function pumpCapture() {
   }
 }
 
+// The microphone may be heard before the line to the far end is open: what is noted of it waits.
 function send(message) {
   if (socket?.readyState === WebSocket.OPEN) {
     socket.send(JSON.stringify(message));
+  } else if (socket?.readyState === WebSocket.CONNECTING && unsent.length < MOST_UNSENT) {
+    unsent.push(message);
   }
 }
 
@@ -150,6 +155,7 @@ function openLine() {
   socket.binaryType = "arraybuffer";
   open = true;
   socket.onopen = () => {
+    unsent.splice(0).forEach(send);
     postMessage({ type: "connected" });
     pumpCapture();
   };
