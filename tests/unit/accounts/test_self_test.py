@@ -26,6 +26,7 @@ BACK = EchoFigures(14, -20.0)
     [
         (GOOD, BACK, None),
         (PageTest(False, True, None, -20.0, 300.0), BACK, None),
+        (PageTest(False, True, 0, -20.0, 120.0), BACK, None),  # heard before its packets were counted
         (PageTest(False, False, 0, None, None), EchoFigures(), Hop.PAGE_SPEAKER),
         (GOOD, EchoFigures(), Hop.PAGE_TO_GATEWAY),
         (GOOD, EchoFigures(14, -90.0), Hop.PAGE_TO_GATEWAY),

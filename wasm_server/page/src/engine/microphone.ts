@@ -207,6 +207,11 @@ export class Microphone {
     this.rest();
   }
 
+  /** What was metered so far does not count. */
+  forgetTestReading(): void {
+    this.meter.reset();
+  }
+
   /** What the test's context hears. Nothing of a call is metered meanwhile: a test ends where a call's media begins. */
   testReading(): { readonly ready: boolean; readonly packets: number | null; readonly peakDbfs: number | null } {
     const outlet = this.plain?.outlet ?? null;
