@@ -234,6 +234,7 @@ async def answered(tab: Tab, *, wanted: str) -> tuple[WebRtcLeg, str]:
     pytest.fail(f"Chrome never offered {wanted}")
 
 
+@pytest.mark.alone  # an interface that goes takes the calls of every Chromium on this machine along
 @pytest.mark.skipif(not may_have_far_host(), reason="an interface that goes needs root, ip, nsenter and unshare")
 @pytest.mark.parametrize("heard", [True, False], ids=["in a call", "between calls"])
 async def test_an_interface_of_chromes_host_goes(tmp_path: Path, heard: bool) -> None:
