@@ -58,7 +58,7 @@ async def at_rtpengine(
     """The plane of an rtpengine."""
     settings = RtpengineSettings(
         HOST, engine.port, key_log=(HOST, engine.keys_port), codecs=CODECS,
-        poll_s=0.2, lost_after_s=1.0, ping_s=0.3, connect_timeout_s=8.0, timing=NgTiming(0.1, 0.3, 1.0),
+        poll_s=0.2, lost_after_s=3.0, ping_s=0.3, connect_timeout_s=8.0, timing=NgTiming(0.1, 0.3, 3.0),
     )  # fmt: skip
     plane = RtpenginePlane(change(settings))
     async with plane.running():
