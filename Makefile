@@ -51,4 +51,5 @@ clean: ## remove what was built and installed in this folder
 	@rm -rf build dist .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
 	    wasm_server/page/node_modules wasm_server/page/dist node_helper/node_modules node_helper/dist tests/webphone/node_modules \
 	    gateway/api/explorer/node_modules gateway/api/dashboard/node_modules
+	@find gateway -name '*.so' -delete
 	@find gateway wasm_server tests -name __pycache__ -type d -prune -exec rm -rf {} +

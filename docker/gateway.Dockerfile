@@ -14,11 +14,24 @@ RUN python3 -m gateway.api.explorer.build --directory /docs
 COPY gateway/api/dashboard ./gateway/api/dashboard
 RUN python3 -m gateway.api.dashboard.build --directory /dashboard
 
-FROM python:3.11-slim-trixie
+FROM python:3.11-slim-trixie AS packages
 WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+
+# The packet path, compiled with the types of the packages at hand.
+FROM packages AS compiled
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
+COPY .ci/requirements-build.txt ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-build.txt
+COPY pyproject.toml setup.py README.md ./
 COPY gateway ./gateway
+RUN python setup.py -q build_ext --inplace && python -m gateway.media.compiled
+
+FROM packages
+COPY --from=compiled /app/gateway ./gateway
 COPY wasm_server ./wasm_server
 COPY --from=assets /assets ./build/wasm
 COPY --from=assets /docs ./build/docs

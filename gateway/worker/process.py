@@ -19,6 +19,7 @@ from gateway.config import child_environment
 from gateway.domain.errors import PonteError, Unavailable
 from gateway.domain.finish import finish
 from gateway.media.built_in import PlaneSettings
+from gateway.media.compiled import packet_path
 from gateway.worker.channel import Channel, Handler
 from gateway.worker.figures import Family
 
@@ -174,7 +175,7 @@ class WorkerProcess:
         except PonteError as error:
             return "" if channel.closed.is_set() else str(error)
         self.channel, self.pid = channel, process.pid
-        self._log.info("media_worker_started", pid=process.pid)
+        self._log.info("media_worker_started", pid=process.pid, packet_path=packet_path().value)
         self._on_up()
         self.settled.set()
         owed = 0

@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from gateway.media.compiled import packet_path
 from tests.bench.load.candidates import Direct, JanusSip, Kind, Ponte, Rtpengine
 from tests.bench.load.measure import Run, measure
 from tests.bench.results import Section
@@ -75,7 +76,11 @@ def _tell(section: Section, kind: Kind, calls: int, runs: dict[tuple[str, int], 
         limits = {"p50": {"bar": 0.5}, "p99": {"bar": 5.0}}
     suites = ", ".join(sorted({one.load["srtp"] for one in own}))
     section.add(
-        f"cpu_{calls}_{name}", titles["cpu"], [one.cpu_ms_per_call_s for one in own], "ms", note=f"SRTP: {suites}"
+        f"cpu_{calls}_{name}",
+        titles["cpu"],
+        [one.cpu_ms_per_call_s for one in own],
+        "ms",
+        note=f"SRTP: {suites}" + (f"; packet path {packet_path()}" if ours else ""),
     )
     for point in ("p50", "p99"):
         values = [one.load[f"{point}_ms"] - least for one, least in zip(own, floor, strict=True)]
