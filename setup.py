@@ -22,10 +22,7 @@ PACKET_PATH = (
     "gateway/media/srtp.py",
     "gateway/media/tap.py",
     "gateway/media/udp_link.py",
-    "gateway/webrtc/chosen_pair.py",
     "gateway/webrtc/datagrams.py",
-    "gateway/webrtc/leg.py",
-    "gateway/webrtc/seam.py",
 )
 
 
